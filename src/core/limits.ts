@@ -1,0 +1,70 @@
+/** Every byte, count and depth that an outside party controls. Each line says where the figure comes from. */
+export const LIMITS = {
+  /** OCI manifest or index: registries must take 4 MiB (distribution-spec "Pushing Manifests"); containers/image and oras stop there. */
+  ociManifestBytes: 4 * 1024 * 1024,
+  /** Image config, read whole to learn the platform: containers/image's cap. */
+  configBytes: 4 * 1024 * 1024,
+  /** index.json of a bundle: 10 000 references of about 1.5 KiB. */
+  layoutIndexBytes: 32 * 1024 * 1024,
+  /** bundle.json: 200 000 blobs of about 120 bytes. */
+  statementBytes: 32 * 1024 * 1024,
+  /** One Sigstore bundle holds the statement in base64 (4/3) and little else. */
+  signatureBytes: 44 * 1024 * 1024,
+  /** Signature files read beside one statement: endless-signatures advisories (CVE-2024-29902, CVE-2023-33957). */
+  signatureFiles: 64,
+  /** Public keys read from one trust directory. */
+  trustedKeys: 256,
+  keyFileBytes: 64 * 1024,
+  /** The user's YAML. */
+  manifestFileBytes: 4 * 1024 * 1024,
+  lockFileBytes: 32 * 1024 * 1024,
+  imageListBytes: 4 * 1024 * 1024,
+  imageListLines: 20_000,
+  registriesYamlBytes: 1024 * 1024,
+  stateBytes: 8 * 1024 * 1024,
+  credentialsFileBytes: 1024 * 1024,
+  credentialHelperBytes: 64 * 1024,
+  credentialHelperMs: 30_000,
+  trustedRootBytes: 4 * 1024 * 1024,
+  /** Token answers and error bodies: go-containerregistry's 64 KiB. */
+  tokenBytes: 64 * 1024,
+  errorBodyBytes: 64 * 1024,
+  /** Opaque, but it goes into a header: nginx and Go stop near 8 KiB and 1 MiB; tokens of GitLab reach 5 KiB. */
+  tokenHeaderBytes: 32 * 1024,
+  /** Tag and referrer pages. */
+  pageBytes: 4 * 1024 * 1024,
+  pages: 1000,
+  referrers: 1000,
+  tags: 100_000,
+  /** Redirects per request: curl allows 50, browsers 20, no registry needs more than 3. */
+  redirects: 5,
+  /** Index in index: real ones are 2 deep. */
+  indexDepth: 8,
+  /** Descriptors in one manifest or index. */
+  descriptors: 10_000,
+  /** Nodes walked from the roots of one bundle (a diamond counts once). */
+  graphNodes: 500_000,
+  /** A blob: 1 TiB. Sizes above 2^53-1 can't be told apart in JSON. */
+  blobBytes: 1024 ** 4,
+  jsonDepth: 64,
+  referenceChars: 512,
+  /** distribution/reference: repository name with host, in characters. */
+  repositoryChars: 255,
+  tagChars: 128,
+  /** Retry-After beyond this is an answer of "not tonight": fail with the figure instead of sleeping. */
+  retryAfterMs: 5 * 60_000,
+  requestTries: 6,
+  /** Reconnects of one blob without at least `progressBytes` of progress in between (containers/image's rule). */
+  blobReconnects: 5,
+  progressBytes: 1024 * 1024,
+  connectMs: 15_000,
+  headersMs: 60_000,
+  /** No byte for this long ends the connection. */
+  bodyIdleMs: 60_000,
+  /** A drip below this rate over `slowWindowMs` counts as stalled: a peer can't hold a slot for ever. */
+  slowBytesPerWindow: 16 * 1024,
+  slowWindowMs: 60_000,
+  /** ghcr.io refuses a PATCH above 4 MiB; ECR wants parts of 5 MiB or one only. */
+  uploadChunkBytes: 4 * 1024 * 1024 - 64 * 1024,
+  uploadTries: 4,
+} as const;

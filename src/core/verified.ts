@@ -1,0 +1,67 @@
+import { algorithmOf, createHasher, type Digest, finishDigest } from './digest.ts';
+import { BundleError, type ErrorOrigin } from './errors.ts';
+
+export type Expected = Readonly<{ digest: Digest; size: number }>;
+
+/**
+ * Counts and hashes bytes as they pass and says at the end whether they were the promised ones. Three failures are told apart: too long
+ * (found at once, E_SIZE), too short (E_SIZE), and other bytes (E_DIGEST).
+ */
+export function createVerifier(expected: Expected, what: string, origin: ErrorOrigin) {
+  const algorithm = algorithmOf(expected.digest);
+  const hasher = createHasher(algorithm);
+  let received = 0;
+  return {
+    /** @throws BundleError E_SIZE as soon as there are more bytes than promised */
+    update(chunk: Uint8Array): void {
+      received += chunk.length;
+      if (received > expected.size) {
+        throw new BundleError('E_SIZE', `${what}: more than the promised ${expected.size} bytes`, { origin });
+      }
+      hasher.update(chunk);
+    },
+    get received(): number {
+      return received;
+    },
+    /** @throws BundleError E_SIZE, E_DIGEST */
+    finish(): void {
+      if (received !== expected.size) {
+        throw new BundleError('E_SIZE', `${what}: got ${received} bytes, want ${expected.size}`, { origin });
+      }
+      const actual = finishDigest(algorithm, hasher);
+      if (actual !== expected.digest) {
+        throw new BundleError('E_DIGEST', `${what}: the bytes have digest ${actual}, want ${expected.digest}`, {
+          origin,
+          detail: { expected: expected.digest, actual },
+        });
+      }
+    },
+  };
+}
+
+/** Passes `body` through and throws before the end is reported when the bytes are not the promised ones. */
+export async function* verified(
+  body: AsyncIterable<Uint8Array>,
+  expected: Expected,
+  what: string,
+  origin: ErrorOrigin,
+): AsyncGenerator<Uint8Array> {
+  const verifier = createVerifier(expected, what, origin);
+  for await (const chunk of body) {
+    verifier.update(chunk);
+    yield chunk;
+  }
+  verifier.finish();
+}
+
+/** Reads at most `max` bytes; one more is an error, never a silent cut. @throws BundleError E_LIMIT */
+export async function readAll(body: AsyncIterable<Uint8Array>, max: number, what: string): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of body) {
+    length += chunk.length;
+    if (length > max) throw new BundleError('E_LIMIT', `${what}: longer than the limit of ${max} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks, length);
+}

@@ -1,0 +1,52 @@
+/**
+ * The one port through which files are read and changed, so that tests can place a kill or a disk error before and after every change.
+ * No method follows a symbolic link at the last path component. Errors are Node's system errors; callers wrap them with `diskError`.
+ */
+
+export type FileKind = 'file' | 'directory' | 'link' | 'other';
+export type FileStat = Readonly<{ kind: FileKind; size: number; mode: number }>;
+
+export interface WriteHandle {
+  write(chunk: Uint8Array): Promise<void>;
+  /** fsync; tolerates file systems that have none (exFAT on macOS: ENOTTY), never EIO. */
+  sync(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface ReadHandle {
+  readonly size: number;
+  /** Bytes `start` (inclusive) to `end` (exclusive, default: size) in chunks; each chunk may be overwritten once the next is asked for. */
+  read(start?: number, end?: number): AsyncIterable<Uint8Array>;
+  close(): Promise<void>;
+}
+
+export interface FileSystem {
+  // --- changes ---
+  /** Makes the directory and missing parents; an existing one is fine. */
+  mkdir(path: string): Promise<void>;
+  /** mkdir of one directory that must not exist (EEXIST otherwise): the atomic step of the lock. */
+  mkdirNew(path: string): Promise<void>;
+  /** Creates a file that must not exist (`wx`). @param mode default 0o644 */
+  create(path: string, mode?: number): Promise<WriteHandle>;
+  /** Opens an existing regular file to add to its end. */
+  append(path: string): Promise<WriteHandle>;
+  rename(from: string, to: string): Promise<void>;
+  unlink(path: string): Promise<void>;
+  rmdir(path: string): Promise<void>;
+  truncate(path: string, size: number): Promise<void>;
+  /** fsync of a directory, so that the names in it survive a power cut. */
+  syncDir(path: string): Promise<void>;
+  /** fsync of a file that is already closed. */
+  syncFile(path: string): Promise<void>;
+  // --- reads ---
+  /** Opens a regular file. @throws BundleError E_NOT_REGULAR when it is a link, directory or device */
+  openRead(path: string): Promise<ReadHandle>;
+  /** Whole content of a regular file of at most `maxBytes`. @throws BundleError E_NOT_REGULAR, E_LIMIT */
+  readFile(path: string, maxBytes: number): Promise<Buffer>;
+  /** Names in a directory, sorted. */
+  list(path: string): Promise<string[]>;
+  /** undefined when there is nothing of that name. Does not follow links. */
+  stat(path: string): Promise<FileStat | undefined>;
+  /** Bytes that an ordinary user may still write below `path`. */
+  freeBytes(path: string): Promise<number>;
+}
