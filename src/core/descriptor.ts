@@ -1,6 +1,6 @@
 import { type Digest, parseDigest } from './digest.ts';
 import { BundleError, type ErrorCode } from './errors.ts';
-import { isObject, type JsonObject } from './json.ts';
+import { isObject, type JsonObject, shown } from './json.ts';
 import { LIMITS } from './limits.ts';
 
 export type Annotations = Readonly<Record<string, string>>;
@@ -19,7 +19,27 @@ export type Descriptor = Readonly<{
   urls?: readonly string[];
 }>;
 
-const isStringRecord = (value: unknown): value is Record<string, string> =>
+/**
+ * Go reads JSON field names without regard to case (and takes U+017F for "s", U+212A for "k"), so `Digest` beside `digest` is one field there and
+ * none here: the CVE-2021-41190 family. undefined when there is none.
+ */
+export function foldedField(value: JsonObject, fields: ReadonlySet<string>): string | undefined {
+  const folded = new Set([...fields].map((field) => field.toLowerCase()));
+  return Object.keys(value).find((key) => !fields.has(key) && folded.has(key.toUpperCase().toLowerCase()));
+}
+
+const FIELDS: ReadonlySet<string> = new Set([
+  'mediaType',
+  'digest',
+  'size',
+  'urls',
+  'annotations',
+  'data',
+  'artifactType',
+  'platform',
+]);
+
+export const isStringRecord = (value: unknown): value is Record<string, string> =>
   isObject(value) && Object.values(value).every((entry) => typeof entry === 'string');
 
 function parsePlatform(value: unknown, where: string, code: ErrorCode): DescriptorPlatform {
@@ -34,16 +54,15 @@ function parsePlatform(value: unknown, where: string, code: ErrorCode): Descript
 /** A size in bytes that JSON carries exactly. @throws BundleError `code` */
 export function parseSize(value: unknown, where: string, code: ErrorCode): number {
   if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 && value <= LIMITS.blobBytes) return value;
-  throw new BundleError(
-    code,
-    `${where}: size ${JSON.stringify(value)} is not a whole number of bytes between 0 and ${LIMITS.blobBytes}`,
-  );
+  throw new BundleError(code, `${where}: size ${shown(value)} is not a whole number of bytes between 0 and ${LIMITS.blobBytes}`);
 }
 
 /** @throws BundleError `code` (default E_OCI_MANIFEST), or E_DIGEST_INVALID */
 export function parseDescriptor(value: unknown, where: string, code: ErrorCode = 'E_OCI_MANIFEST'): Descriptor {
   if (!isObject(value)) throw new BundleError(code, `${where} is not an object`);
   const v: JsonObject = value;
+  const folded = foldedField(v, FIELDS);
+  if (folded !== undefined) throw new BundleError(code, `${where}: the field ${shown(folded)} is in the wrong case`);
   if (typeof v.mediaType !== 'string' || v.mediaType === '' || v.mediaType.length > 255) {
     throw new BundleError(code, `${where}: mediaType is missing or not a string`);
   }

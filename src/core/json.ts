@@ -64,3 +64,6 @@ export const prettyJson = (value: unknown): string => `${JSON.stringify(value, n
 
 /** Byte order, not locale order: the same everywhere. */
 export const byteOrder = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+/** An untrusted value for an error message: as JSON, at most 100 characters. */
+export const shown = (value: unknown): string => (JSON.stringify(value) ?? 'nothing').slice(0, 100);

@@ -17,6 +17,13 @@ export const LIMITS = {
   keyFileBytes: 64 * 1024,
   /** The user's YAML. */
   manifestFileBytes: 4 * 1024 * 1024,
+  /** YAML tokens: 20 000 images with settings of their own; 4 MiB of "a," would take the parser eight seconds. */
+  manifestTokens: 600_000,
+  /** Problems that one error message lists. */
+  manifestProblems: 20,
+  /** Files or URLs under imageLists, and extra names of one image. */
+  imageLists: 64,
+  aliases: 64,
   lockFileBytes: 32 * 1024 * 1024,
   imageListBytes: 4 * 1024 * 1024,
   imageListLines: 20_000,

@@ -1,6 +1,6 @@
-import { type Annotations, type Descriptor, parseDescriptor } from './descriptor.ts';
+import { type Annotations, type Descriptor, foldedField, isStringRecord, parseDescriptor } from './descriptor.ts';
 import { BundleError } from './errors.ts';
-import { isObject, parseStrictJson } from './json.ts';
+import { parseStrictJson, shown } from './json.ts';
 import { LIMITS } from './limits.ts';
 import { isImageManifestType, isIndexType, isSchema1Type, MEDIA_TYPE } from './media-types.ts';
 
@@ -24,6 +24,18 @@ export type ImageIndex = Readonly<{
 }>;
 
 export type OciManifest = ImageManifest | ImageIndex;
+
+const FIELDS: ReadonlySet<string> = new Set([
+  'schemaVersion',
+  'mediaType',
+  'config',
+  'layers',
+  'manifests',
+  'artifactType',
+  'subject',
+  'annotations',
+  'fsLayers',
+]);
 
 const fail = (what: string, why: string): never => {
   throw new BundleError('E_OCI_MANIFEST', `${what}: ${why}`);
@@ -50,18 +62,21 @@ export function parseOciManifest(bytes: Uint8Array, declaredType: string, what: 
   }
   if (isSchema1Type(declaredType)) throw schema1(what);
   const json = parseStrictJson(bytes, what, 'E_OCI_MANIFEST');
+  const folded = foldedField(json, FIELDS);
+  if (folded !== undefined) fail(what, `the field ${shown(folded)} is in the wrong case: some readers take it and some don't`);
   if (json.schemaVersion === 1) throw schema1(what);
-  if (json.schemaVersion !== 2) fail(what, `schemaVersion is ${JSON.stringify(json.schemaVersion)}, not 2`);
+  if (json.schemaVersion !== 2) fail(what, `schemaVersion is ${shown(json.schemaVersion)}, not 2`);
   if (json.mediaType !== undefined && json.mediaType !== declaredType) {
     // distribution-spec "Pulling manifests": the two SHOULD match; taking either one would let the sender choose per reader.
-    fail(what, `mediaType ${JSON.stringify(json.mediaType)} inside differs from ${JSON.stringify(declaredType)} outside`);
+    fail(what, `mediaType ${shown(json.mediaType)} inside differs from ${shown(declaredType)} outside`);
   }
   const has = (field: string): boolean => json[field] !== undefined && json[field] !== null;
+  if (has('annotations') && !isStringRecord(json.annotations)) fail(what, 'annotations must map strings to strings');
   const common = {
     mediaType: declaredType,
     ...(typeof json.artifactType === 'string' && json.artifactType !== '' ? { artifactType: json.artifactType } : {}),
     ...(has('subject') ? { subject: parseDescriptor(json.subject, `${what} subject`) } : {}),
-    ...(isObject(json.annotations) ? { annotations: json.annotations as Annotations } : {}),
+    ...(json.annotations ? { annotations: json.annotations as Annotations } : {}),
   };
   if (isIndexType(declaredType)) {
     if (has('layers') || has('config')) fail(what, 'an index that also has "layers" or "config"');
@@ -77,7 +92,7 @@ export function parseOciManifest(bytes: Uint8Array, declaredType: string, what: 
       ...common,
     };
   }
-  return fail(what, `media type ${JSON.stringify(declaredType)} is not one that this tool carries`);
+  return fail(what, `media type ${shown(declaredType)} is not one that this tool carries`);
 }
 
 const schema1 = (what: string): BundleError =>

@@ -1,0 +1,202 @@
+import type { Descriptor } from '../core/descriptor.ts';
+import type { Digest } from '../core/digest.ts';
+import { BundleError, diskError, isBundleError } from '../core/errors.ts';
+import { createVerifier, readAll, verified } from '../core/verified.ts';
+import { removeFile } from '../files/durable-write.ts';
+import type { FileSystem, WriteHandle } from '../files/file-system.ts';
+import { BLOBS, blobPath, INGEST, ingestPath } from './layout.ts';
+
+type Blob = Pick<Descriptor, 'digest' | 'size'>;
+
+/** Bytes of a blob from an offset on; called again from 0 when a resumed download turns out wrong. */
+export type BlobFetch = (from: number) => AsyncIterable<Uint8Array>;
+
+export type Stored = 'present' | 'resumed' | 'fetched';
+
+/** The one write path and the one read path of blobs (docs/design.md, "Write order"). */
+export interface BlobStore {
+  /** Size of the file under the blob's name, or undefined. Says nothing of its content. */
+  size(digest: Digest): Promise<number | undefined>;
+  /** Makes sure that the blob is there with the right bytes; `trusted` blobs (of a committed generation) are believed by size, others hashed again. */
+  ensure(blob: Blob, trusted: boolean, fetch: BlobFetch, onBytes?: (count: number) => void): Promise<Stored>;
+  /** Whether a blob is there and right, without fetching it; a wrong one is removed. */
+  check(blob: Blob, trusted: boolean): Promise<boolean>;
+  /** Hashes while reading and throws before the end is reported. @throws BundleError E_MISSING, E_SIZE, E_DIGEST */
+  read(blob: Blob, start?: number, end?: number): AsyncIterable<Uint8Array>;
+  readWhole(blob: Blob, maxBytes: number): Promise<Buffer>;
+  list(): Promise<Digest[]>;
+  remove(digest: Digest): Promise<void>;
+  /** fsync of blobs written by this run and of the directories that hold them: before the commit point. */
+  sync(blobs: readonly Blob[]): Promise<void>;
+  /** Removes downloads that nothing wants any more. */
+  clearIngest(): Promise<void>;
+}
+
+export function createBlobStore(fs: FileSystem, root: string): BlobStore {
+  const pathOf = (digest: Digest): string => `${root}/${blobPath(digest)}`;
+  const size = async (digest: Digest): Promise<number | undefined> => {
+    const stat = await fs.stat(pathOf(digest));
+    if (stat === undefined) return undefined;
+    if (stat.kind !== 'file')
+      throw new BundleError('E_NOT_REGULAR', `${pathOf(digest)} is not a regular file`, { origin: 'bundle' });
+    return stat.size;
+  };
+
+  async function check(blob: Blob, trusted: boolean): Promise<boolean> {
+    const found = await size(blob.digest);
+    if (found === undefined) return false;
+    if (found === blob.size && (trusted || (await isIntact(blob)))) return true;
+    await removeFile(fs, pathOf(blob.digest));
+    return false;
+  }
+
+  async function isIntact(blob: Blob): Promise<boolean> {
+    try {
+      for await (const _ of read(blob)) {
+        // hashing is the point
+      }
+      return true;
+    } catch (error) {
+      if (isBundleError(error) && (error.code === 'E_DIGEST' || error.code === 'E_SIZE')) return false;
+      throw error;
+    }
+  }
+
+  async function* read(blob: Blob, start = 0, end = blob.size): AsyncGenerator<Uint8Array> {
+    const path = pathOf(blob.digest);
+    if ((await fs.stat(path)) === undefined)
+      throw new BundleError('E_MISSING', `blob ${blob.digest} is missing`, { origin: 'bundle', detail: { digest: blob.digest } });
+    const handle = await fs.openRead(path);
+    try {
+      if (handle.size !== blob.size)
+        throw new BundleError('E_SIZE', `blob ${blob.digest}: has ${handle.size} bytes, want ${blob.size}`, { origin: 'bundle' });
+      if (start === 0 && end === blob.size) yield* verified(handle.read(), blob, `blob ${blob.digest}`, 'bundle');
+      else yield* handle.read(start, end);
+    } finally {
+      await handle.close();
+    }
+  }
+
+  return {
+    size,
+    check,
+    read,
+    readWhole: (blob, maxBytes) => readAll(read(blob), maxBytes, `blob ${blob.digest}`),
+    async ensure(blob, trusted, fetch, onBytes = () => undefined) {
+      try {
+        return (await check(blob, trusted)) ? 'present' : await ingest(fs, root, blob, fetch, onBytes);
+      } catch (error) {
+        throw diskError(error, `storing blob ${blob.digest}`);
+      }
+    },
+    async list() {
+      const found: Digest[] = [];
+      for (const algorithm of ['sha256', 'sha512']) {
+        const directory = `${root}/${BLOBS}/${algorithm}`;
+        if ((await fs.stat(directory))?.kind !== 'directory') continue;
+        for (const name of await fs.list(directory)) found.push(`${algorithm}:${name}` as Digest);
+      }
+      return found;
+    },
+    remove: (digest) => removeFile(fs, pathOf(digest)),
+    async sync(blobs) {
+      try {
+        for (const blob of blobs) await fs.syncFile(pathOf(blob.digest));
+        for (const algorithm of new Set(blobs.map((b) => b.digest.slice(0, 6))))
+          await fs.syncDir(`${root}/${BLOBS}/${algorithm}`);
+        await fs.syncDir(`${root}/${BLOBS}`);
+      } catch (error) {
+        throw diskError(error, `writing ${root}/${BLOBS} to the disk`);
+      }
+    },
+    async clearIngest() {
+      const directory = `${root}/${INGEST}`;
+      if ((await fs.stat(directory))?.kind !== 'directory') return;
+      for (const name of await fs.list(directory)) await removeFile(fs, `${directory}/${name}`);
+      await fs.rmdir(directory);
+    },
+  };
+}
+
+/**
+ * Downloads into `.ingest/<digest>`, hashing as it writes, and renames into place only what hashed right. A part left by an earlier run goes through
+ * the hash first (hash state can't be stored) and the download goes on behind it; if the whole is then wrong, the part was, and it starts anew once.
+ */
+async function ingest(
+  fs: FileSystem,
+  root: string,
+  blob: Blob,
+  fetch: BlobFetch,
+  onBytes: (count: number) => void,
+): Promise<Stored> {
+  const path = `${root}/${ingestPath(blob.digest)}`;
+  const final = `${root}/${blobPath(blob.digest)}`;
+  await fs.mkdir(`${root}/${INGEST}`);
+  await fs.mkdir(final.slice(0, final.lastIndexOf('/')));
+  const part = await fs.stat(path);
+  const resumable = part !== undefined && part.kind === 'file' && part.size > 0 && part.size <= blob.size;
+  if (part !== undefined && !resumable) await removeFile(fs, path);
+  if (resumable) {
+    try {
+      await download(fs, path, blob, fetch, onBytes, true);
+      await fs.rename(path, final);
+      return 'resumed';
+    } catch (error) {
+      if (!isBundleError(error) || error.code !== 'E_DIGEST') throw error;
+      await removeFile(fs, path);
+    }
+  }
+  try {
+    await download(fs, path, blob, fetch, onBytes, false);
+  } catch (error) {
+    // Wrong bytes are no part to go on from.
+    if (isBundleError(error) && (error.code === 'E_DIGEST' || error.code === 'E_SIZE')) await removeFile(fs, path);
+    throw error;
+  }
+  await fs.rename(path, final);
+  return 'fetched';
+}
+
+async function download(
+  fs: FileSystem,
+  path: string,
+  blob: Blob,
+  fetch: BlobFetch,
+  onBytes: (count: number) => void,
+  resume: boolean,
+): Promise<void> {
+  const verifier = createVerifier(blob, `blob ${blob.digest}`, 'source');
+  if (resume) await hashPart(fs, path, verifier.update);
+  const from = verifier.received;
+  onBytes(from);
+  const handle = resume ? await fs.append(path) : await fs.create(path);
+  try {
+    if (from < blob.size || blob.size === 0) await copyInto(handle, from, fetch, verifier.update, onBytes);
+  } finally {
+    await handle.close();
+  }
+  verifier.finish();
+}
+
+async function hashPart(fs: FileSystem, path: string, update: (chunk: Uint8Array) => void): Promise<void> {
+  const handle = await fs.openRead(path);
+  try {
+    for await (const chunk of handle.read()) update(chunk);
+  } finally {
+    await handle.close();
+  }
+}
+
+async function copyInto(
+  handle: WriteHandle,
+  from: number,
+  fetch: BlobFetch,
+  update: (chunk: Uint8Array) => void,
+  onBytes: (count: number) => void,
+): Promise<void> {
+  for await (const chunk of fetch(from)) {
+    update(chunk); // throws on the first byte too many, before it is written
+    await handle.write(chunk);
+    onBytes(chunk.length);
+  }
+}

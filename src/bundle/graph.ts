@@ -1,0 +1,76 @@
+import type { Descriptor } from '../core/descriptor.ts';
+import type { Digest } from '../core/digest.ts';
+import { BundleError } from '../core/errors.ts';
+import { LIMITS } from '../core/limits.ts';
+import { isForeignLayerType, isManifestType } from '../core/media-types.ts';
+import { type OciManifest, parseOciManifest } from '../core/oci-manifest.ts';
+
+/** A manifest met on the walk: children come before parents. */
+export type GraphManifest = Readonly<{ descriptor: Descriptor; bytes: Uint8Array; manifest: OciManifest }>;
+
+export type Graph = Readonly<{
+  /** Children before parents, each digest once. */
+  manifests: readonly GraphManifest[];
+  /** Configs and layers, each digest once; foreign layers that nobody carries are left out. */
+  blobs: readonly Descriptor[];
+}>;
+
+export type WalkOptions = Readonly<{
+  read: (descriptor: Descriptor) => Promise<Uint8Array>;
+  /** False: a child of an index that is not carried (another platform of a sparse index). Default: everything is carried. */
+  carried?: (descriptor: Descriptor) => boolean;
+}>;
+
+/**
+ * Walks everything that a root needs. Each digest once (a diamond is no explosion), bounded in depth and number; one digest with two sizes or types
+ * is refused, since readers could disagree on it.
+ * @throws BundleError E_OCI_MANIFEST, E_LIMIT, E_SCHEMA1
+ */
+export async function walkGraph(root: Descriptor, options: WalkOptions): Promise<Graph> {
+  const manifests: GraphManifest[] = [];
+  const blobs = new Map<Digest, Descriptor>();
+  const seen = new Map<Digest, Descriptor>();
+  const carried = options.carried ?? (() => true);
+
+  /** True the first time. */
+  const meet = (d: Descriptor): boolean => {
+    const before = seen.get(d.digest);
+    if (before !== undefined) {
+      if (before.size !== d.size)
+        throw new BundleError('E_OCI_MANIFEST', `${d.digest} is listed with ${before.size} bytes and with ${d.size}`);
+      return false;
+    }
+    seen.set(d.digest, d);
+    if (seen.size > LIMITS.graphNodes)
+      throw new BundleError('E_LIMIT', `${root.digest} needs more than ${LIMITS.graphNodes} blobs`);
+    return true;
+  };
+
+  const visit = async (d: Descriptor, depth: number): Promise<void> => {
+    if (depth > LIMITS.indexDepth)
+      throw new BundleError('E_LIMIT', `${root.digest}: indexes nested deeper than ${LIMITS.indexDepth}`);
+    if (!meet(d)) return;
+    const bytes = await options.read(d);
+    const manifest = parseOciManifest(bytes, d.mediaType, d.digest);
+    if (manifest.kind === 'index') {
+      for (const child of manifest.manifests) if (carried(child)) await visitEntry(child, depth + 1);
+    } else {
+      for (const blob of [manifest.config, ...manifest.layers])
+        if (!isUncarried(blob) && meet(blob)) blobs.set(blob.digest, blob);
+    }
+    manifests.push({ descriptor: d, bytes, manifest });
+  };
+
+  /** image-spec image-index.md lets an index point at anything; what is no manifest is carried as bytes. */
+  const visitEntry = async (d: Descriptor, depth: number): Promise<void> => {
+    if (isManifestType(d.mediaType)) await visit(d, depth);
+    else if (meet(d)) blobs.set(d.digest, d);
+  };
+
+  await visit(root, 1);
+  return { manifests, blobs: [...blobs.values()] };
+}
+
+/** Foreign layers are named by URL and need not be at the registry; their URLs are never asked (containerd CVE-2020-15157). */
+export const isUncarried = (d: Descriptor): boolean =>
+  isForeignLayerType(d.mediaType) && d.urls !== undefined && d.urls.length > 0;

@@ -1,0 +1,242 @@
+import type { GraphManifest } from '../bundle/graph.ts';
+import type { VerifiedBundle, VerifiedContent } from '../bundle/verify.ts';
+import type { Descriptor } from '../core/descriptor.ts';
+import type { Digest } from '../core/digest.ts';
+import { BundleError, isBundleError } from '../core/errors.ts';
+import type { Reporter } from '../core/progress.ts';
+import type { RegistryClient } from '../registry/client.ts';
+import type { PushOutcome } from '../registry/uploads.ts';
+import { placesOf, type Target } from './target.ts';
+
+export type PushPorts = Readonly<{
+  client: RegistryClient;
+  report: Reporter;
+  signal: AbortSignal /** Called before each write, so that a failure knows whether anything changed. */;
+  onWrite: () => void;
+}>;
+
+/** What became of one reference at one target. */
+export type LoadedItem = Readonly<{
+  ref: string;
+  outcome: 'pushed' | 'present' | 'failed';
+  targetDigest: Digest;
+  /** Names at the target, without its host. */
+  names: readonly string[];
+  blobs: Readonly<Record<PushOutcome, number>>;
+  bytesPushed: number;
+  /** The origin's own index, where it differs: whether this target took it although children are missing. */
+  originalIndex?: 'pushed' | 'refused';
+  error?: BundleError;
+}>;
+
+type Context = Readonly<{
+  bundle: VerifiedBundle;
+  target: Target;
+  ports: PushPorts;
+  /** First repository to which each blob went (or goes): others mount from there. */
+  first: Map<Digest, { repository: string; done: Promise<PushOutcome> }>;
+  /** (repository, blob) pairs under way or done: two references of one repository share them. */
+  pushed: Map<string, Promise<PushOutcome>>;
+}>;
+
+export const createPushContext = (bundle: VerifiedBundle, target: Target, ports: PushPorts): Context => ({
+  bundle,
+  target,
+  ports,
+  first: new Map(),
+  pushed: new Map(),
+});
+
+/** Pushes all that one reference needs, children before parents, by digest; no tag moves here. */
+export async function pushContent(context: Context, verified: VerifiedContent): Promise<LoadedItem> {
+  const { content, target: graph } = verified;
+  const places = placesOf(context.target, content.ref, content.aliases ?? []);
+  const counts: Record<PushOutcome, number> = { present: 0, mounted: 0, pushed: 0 };
+  let bytes = 0;
+  const count = (outcome: PushOutcome, d: Descriptor): void => {
+    counts[outcome]++;
+    if (outcome === 'pushed') bytes += d.size;
+  };
+  let wrote = false;
+  const repositories = [...new Set(places.map((p) => p.repository))];
+  for (const repository of repositories) {
+    await Promise.all(
+      [...graph.blobs, ...(verified.original?.blobs ?? [])].map(async (d) =>
+        count(await pushBlobOnce(context, repository, d), d),
+      ),
+    );
+    for (const manifest of graph.manifests) wrote = (await pushManifest(context, repository, manifest)) || wrote;
+  }
+  const originalIndex =
+    verified.original === undefined ? undefined : await pushOriginal(context, repositories[0] as string, verified);
+  return {
+    ref: content.ref,
+    outcome: wrote || counts.pushed > 0 || counts.mounted > 0 ? 'pushed' : 'present',
+    targetDigest: content.targetDigest,
+    names: places.map((p) => `${p.repository}${p.tag === undefined ? `@${content.targetDigest}` : `:${p.tag}`}`),
+    blobs: counts,
+    bytesPushed: bytes,
+    ...(originalIndex === undefined ? {} : { originalIndex }),
+  };
+}
+
+function pushBlobOnce(context: Context, repository: string, blob: Descriptor, force = false): Promise<PushOutcome> {
+  const key = `${repository} ${blob.digest}`;
+  let pending = force ? undefined : context.pushed.get(key);
+  if (pending === undefined) {
+    pending = pushBlobTo(context, repository, blob, force);
+    context.pushed.set(key, pending);
+    pending.catch(() => undefined); // seen by whoever awaits it
+    if (!context.first.has(blob.digest)) context.first.set(blob.digest, { repository, done: pending });
+  }
+  return pending;
+}
+
+async function pushBlobTo(context: Context, repository: string, blob: Descriptor, force: boolean): Promise<PushOutcome> {
+  const { ports, bundle, target } = context;
+  const first = context.first.get(blob.digest);
+  const elsewhere = first !== undefined && first.repository !== repository ? first : undefined;
+  // Wait for the first upload: mounting it then costs one request instead of all its bytes.
+  const mountFrom =
+    elsewhere !== undefined &&
+    (await elsewhere.done.then(
+      () => true,
+      () => false,
+    ))
+      ? elsewhere.repository
+      : undefined;
+  const size = blob.size;
+  return ports.client.inSlot(target.host, async () => {
+    ports.signal.throwIfAborted();
+    const outcome = await ports.client.pushBlob(target.host, {
+      repository,
+      blob,
+      // Hashed again while it is sent: a medium that changed since the check can't get a wrong byte through.
+      read: (start, end) => counted(bundle.store.read({ digest: blob.digest, size }, start, end), ports.report, ports.onWrite),
+      mountFrom,
+      force,
+      signal: ports.signal,
+    });
+    if (outcome !== 'present') ports.onWrite();
+    if (outcome !== 'pushed') ports.report({ type: 'bytes', count: size });
+    return outcome;
+  });
+}
+
+async function* counted(body: AsyncIterable<Uint8Array>, report: Reporter, onWrite: () => void): AsyncGenerator<Uint8Array> {
+  onWrite();
+  for await (const chunk of body) {
+    report({ type: 'bytes', count: chunk.length });
+    yield chunk;
+  }
+}
+
+/** @returns whether it was written. A registry that names a blob missing although it said "exists" gets it again, once (distribution CVE-2026-35172). */
+async function pushManifest(context: Context, repository: string, node: GraphManifest): Promise<boolean> {
+  const { ports, target } = context;
+  return ports.client.inSlot(target.host, async () => {
+    const digest = node.descriptor.digest;
+    if (await isThere(context, repository, digest)) return false;
+    ports.onWrite();
+    try {
+      await put(context, repository, node);
+    } catch (error) {
+      if (!isBlobUnknown(error) || node.manifest.kind !== 'manifest') throw error;
+      for (const blob of [node.manifest.config, ...node.manifest.layers]) {
+        await ports.client.pushBlob(target.host, {
+          repository,
+          blob,
+          read: (s, e) => context.bundle.store.read(blob, s, e),
+          force: true,
+          signal: ports.signal,
+        });
+      }
+      await put(context, repository, node);
+    }
+    return true;
+  });
+}
+
+async function isThere(context: Context, repository: string, reference: string): Promise<boolean> {
+  const head = await context.ports.client
+    .headManifest(context.target.host, repository, reference, context.ports.signal)
+    .catch(notFound);
+  return head !== undefined && head.digest === reference;
+}
+
+const notFound = (error: unknown): undefined => {
+  if (isBundleError(error) && error.code === 'E_NOT_FOUND') return undefined;
+  throw error;
+};
+
+const isBlobUnknown = (error: unknown): boolean =>
+  isBundleError(error) &&
+  Array.isArray(error.detail.codes) &&
+  error.detail.codes.some((code) => ['MANIFEST_BLOB_UNKNOWN', 'BLOB_UNKNOWN', 'MANIFEST_UNVERIFIED'].includes(String(code)));
+
+/** Puts by digest and reads back: the registry must give the very bytes that were sent. */
+async function put(context: Context, repository: string, node: GraphManifest): Promise<void> {
+  const { client, signal } = context.ports;
+  const { digest, mediaType } = node.descriptor;
+  await client.putManifest(context.target.host, repository, digest, { digest, mediaType, bytes: node.bytes }, signal);
+  const back = await client.getManifest(context.target.host, repository, digest, signal);
+  if (Buffer.compare(back.bytes, node.bytes) === 0 && back.mediaType === mediaType) return;
+  throw new BundleError(
+    'E_TARGET_DIGEST',
+    `${context.target.name}/${repository}@${digest}: the registry gives back other bytes or another type than were pushed`,
+    { origin: 'target' },
+  );
+}
+
+/** The origin's own index with children missing: not every registry takes it, and nothing depends on it. */
+async function pushOriginal(context: Context, repository: string, verified: VerifiedContent): Promise<'pushed' | 'refused'> {
+  const nodes = verified.original?.manifests ?? [];
+  const inTarget = new Set(verified.target.manifests.map((m) => m.descriptor.digest));
+  for (const node of nodes) {
+    if (inTarget.has(node.descriptor.digest)) continue;
+    try {
+      await pushManifest(context, repository, node);
+    } catch (error) {
+      if (node.manifest.kind === 'index' && isBundleError(error) && error.code === 'E_REGISTRY') return 'refused';
+      if (node.manifest.kind === 'index' && isBlobUnknown(error)) return 'refused';
+      throw error;
+    }
+  }
+  return 'pushed';
+}
+
+/** Moves the tags of one reference: the last thing that happens to a target. Each is asked back. @returns how many moved */
+export async function pushTags(context: Context, verified: VerifiedContent): Promise<number> {
+  const { content, target: graph } = verified;
+  const { client, signal, onWrite } = context.ports;
+  const root = graph.manifests.at(-1) as GraphManifest;
+  let moved = 0;
+  for (const { repository, tag } of placesOf(context.target, content.ref, content.aliases ?? [])) {
+    if (tag === undefined) continue;
+    await client.inSlot(context.target.host, async () => {
+      const now = await client.headManifest(context.target.host, repository, tag, signal).catch(notFound);
+      if (now?.digest === content.targetDigest) return;
+      signal.throwIfAborted();
+      onWrite();
+      await client.putManifest(
+        context.target.host,
+        repository,
+        tag,
+        { digest: content.targetDigest, mediaType: content.targetMediaType, bytes: root.bytes },
+        signal,
+      );
+      moved++;
+      const after =
+        (await client.headManifest(context.target.host, repository, tag, signal)) ??
+        (await client.getManifest(context.target.host, repository, tag, signal));
+      if (after.digest !== content.targetDigest) {
+        throw new BundleError(
+          'E_TARGET_DIGEST',
+          `${context.target.name}/${repository}:${tag} means ${after.digest} after the push, want ${content.targetDigest}`,
+          { origin: 'target' },
+        );
+      }
+    });
+  }
+  return moved;
+}

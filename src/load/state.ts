@@ -1,0 +1,134 @@
+import * as z from 'zod';
+import { type Digest, isDigest } from '../core/digest.ts';
+import { BundleError, diskError } from '../core/errors.ts';
+import { parseStrictJson, prettyJson } from '../core/json.ts';
+import { LIMITS } from '../core/limits.ts';
+import { writeFileDurable } from '../files/durable-write.ts';
+import type { FileSystem } from '../files/file-system.ts';
+import { type Target, targetKey } from './target.ts';
+
+/**
+ * What node-1 remembers of a bundle at a target, outside the medium (design.md promise 3): `<state>/targets/<target>/<bundle>.json`. "loading" is
+ * written before the first tag moves; `highest` never falls.
+ */
+const digest = z.custom<Digest>(isDigest, 'not a digest');
+const generation = z.strictObject({ sequence: z.number().int().min(1).max(Number.MAX_SAFE_INTEGER), statement: digest });
+
+const state = z.strictObject({
+  stateVersion: z.literal(1),
+  name: z.string(),
+  target: z.string(),
+  /** The highest generation whose tags may have moved here. */
+  highest: generation,
+  /** What is being loaded; absent once it is done. */
+  loading: generation.optional(),
+  /** What was loaded whole, last. */
+  loaded: generation.optional(),
+  /** The newest `created` seen: no clock may be earlier. */
+  newestCreated: z.string(),
+  /** Tags that belong to this bundle: `docker.io/library/redis:7` → digest. */
+  tags: z.record(z.string(), digest),
+});
+
+export type TargetState = z.infer<typeof state>;
+
+const directoryOf = (stateRoot: string, target: Target): string => `${stateRoot}/targets/${targetKey(target)}`;
+export const statePath = (stateRoot: string, target: Target, name: string): string =>
+  `${directoryOf(stateRoot, target)}/${name}.json`;
+export const stateDirectory = directoryOf;
+
+/** @throws BundleError E_ROLLBACK when the state is there but can't be read: without it an old bundle would pass */
+export async function readState(fs: FileSystem, path: string): Promise<TargetState | undefined> {
+  try {
+    if ((await fs.stat(path)) === undefined) return undefined;
+    const parsed = state.safeParse(parseStrictJson(await fs.readFile(path, LIMITS.stateBytes), path, 'E_ROLLBACK'));
+    if (parsed.success) return parsed.data;
+    throw new BundleError('E_ROLLBACK', `${path} is not a state file of this version: ${parsed.error.issues[0]?.message}`, {
+      hint: 'without it an older bundle could be loaded unnoticed: restore it from a backup, or move it away knowingly',
+    });
+  } catch (error) {
+    throw diskError(error, `reading ${path}`);
+  }
+}
+
+export async function writeState(fs: FileSystem, path: string, value: TargetState): Promise<void> {
+  await writeFileDurable(fs, path, Buffer.from(prettyJson(value)), 0o644);
+}
+
+/** States of the other bundles at the same target: they own their tags. */
+export async function readOtherStates(fs: FileSystem, stateRoot: string, target: Target, name: string): Promise<TargetState[]> {
+  const directory = directoryOf(stateRoot, target);
+  if ((await fs.stat(directory)) === undefined) return [];
+  const others: TargetState[] = [];
+  for (const file of await fs.list(directory)) {
+    if (!file.endsWith('.json') || file === `${name}.json` || file.startsWith('.')) continue;
+    const found = await readState(fs, `${directory}/${file}`);
+    if (found !== undefined) others.push(found);
+  }
+  return others;
+}
+
+export type Incoming = Readonly<{ sequence: number; statement: Digest; created: string }>;
+
+/**
+ * Refuses anything older than what this target has seen. The same sequence passes only with the same statement: that is a rerun.
+ * @throws BundleError E_ROLLBACK
+ */
+export function requireNotOlder(before: TargetState | undefined, incoming: Incoming, allowRollback: boolean): void {
+  if (before === undefined || allowRollback) return;
+  const { highest } = before;
+  const hint = 'bring the newest generation across; to go back on purpose say --allow-rollback';
+  if (incoming.sequence < highest.sequence) {
+    throw new BundleError(
+      'E_ROLLBACK',
+      `generation ${incoming.sequence} of "${before.name}" is older than ${highest.sequence}, which ${before.target} already has`,
+      { hint },
+    );
+  }
+  if (incoming.sequence === highest.sequence && incoming.statement !== highest.statement) {
+    throw new BundleError(
+      'E_ROLLBACK',
+      `generation ${incoming.sequence} of "${before.name}" differs from the generation of the same number at ${before.target}`,
+      { hint },
+    );
+  }
+}
+
+/** The state to write before the first tag moves. A rollback on purpose lowers nothing: `highest` stays, so the next unforced load is compared with it. */
+export function beginLoading(before: TargetState | undefined, name: string, target: Target, incoming: Incoming): TargetState {
+  const now = { sequence: incoming.sequence, statement: incoming.statement };
+  const higher = before === undefined || incoming.sequence >= before.highest.sequence ? now : before.highest;
+  return {
+    stateVersion: 1,
+    name,
+    target: target.name,
+    highest: higher,
+    loading: now,
+    ...(before?.loaded === undefined ? {} : { loaded: before.loaded }),
+    newestCreated: before !== undefined && before.newestCreated > incoming.created ? before.newestCreated : incoming.created,
+    tags: before?.tags ?? {},
+  };
+}
+
+export function finishLoading(loading: TargetState, tags: Readonly<Record<string, Digest>>): TargetState {
+  const { loading: done, ...rest } = loading;
+  return { ...rest, ...(done === undefined ? {} : { loaded: done }), tags: { ...tags } };
+}
+
+/** @throws BundleError E_TAG_OWNED when a tag would move away from what another bundle put there */
+export function requireOwnTags(others: readonly TargetState[], tags: Readonly<Record<string, Digest>>, force: boolean): void {
+  if (force) return;
+  for (const other of others) {
+    for (const [tag, digestThere] of Object.entries(other.tags)) {
+      if (Object.hasOwn(tags, tag) && tags[tag] !== digestThere) {
+        throw new BundleError(
+          'E_TAG_OWNED',
+          `${other.target}/${tag} belongs to the bundle "${other.name}" and means ${digestThere} there; this bundle wants ${tags[tag]}`,
+          {
+            hint: 'let one bundle own it, or say --force-tags to take it',
+          },
+        );
+      }
+    }
+  }
+}

@@ -1,0 +1,76 @@
+import * as z from 'zod';
+import { type Digest, isDigest } from '../core/digest.ts';
+import { BundleError } from '../core/errors.ts';
+import { byteOrder, parseStrictJson, prettyJson } from '../core/json.ts';
+import { formatReference, parseReference } from '../core/reference.ts';
+
+/** `manifests/<name>.lock.json`: what every reference meant, when, and where it was asked. */
+const digest = z.custom<Digest>(isDigest, 'not a sha256 or sha512 digest');
+const size = z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER);
+// image-spec times are RFC 3339; whole seconds in UTC, so that the sequence made from them is exact.
+const time = z
+  .string()
+  .regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/, 'not a time such as 2026-11-21T08:00:00Z')
+  .refine((t) => !Number.isNaN(Date.parse(t)), 'no such time');
+
+const item = z.strictObject({
+  kind: z.literal('image'),
+  /** The full reference: `docker.io/library/redis:7.2`. */
+  ref: z.string().refine(isFullReference, 'not a full reference'),
+  origin: z.string(),
+  /** What the origin serves under the reference. */
+  digest,
+  mediaType: z.string(),
+  size,
+  resolvedAt: time,
+  /** The platforms asked for, or "all". */
+  asked: z.union([z.literal('all'), z.array(z.string()).min(1)]),
+  index: z.literal('exact').optional(),
+  /** Per platform taken: the digest of its manifest. */
+  platforms: z.array(z.strictObject({ platform: z.string(), digest, size })),
+  /** What the reference will mean at every target. */
+  targetDigest: digest,
+  form: z.enum(['whole', 'single', 'derived']),
+});
+
+const lockFile = z.strictObject({ lockVersion: z.literal(1), name: z.string(), items: z.array(item) });
+
+export type LockItem = z.infer<typeof item>;
+export type LockFile = z.infer<typeof lockFile>;
+
+function isFullReference(text: string): boolean {
+  try {
+    return formatReference(parseReference(text)) === text;
+  } catch {
+    return false;
+  }
+}
+
+/** @throws BundleError E_LOCK with the path inside the file of each fault */
+export function parseLockFile(bytes: Uint8Array, fileName: string): LockFile {
+  const parsed = lockFile.safeParse(parseStrictJson(bytes, fileName, 'E_LOCK'));
+  const hint = 'the lock is written by "bundle lock"; take it from version control, or remove it and lock again';
+  if (!parsed.success) {
+    const faults = parsed.error.issues
+      .slice(0, 10)
+      .map((issue) => `${fileName}: ${issue.path.join('.') || 'top level'}: ${issue.message}`);
+    throw new BundleError('E_LOCK', faults.join('\n'), { hint });
+  }
+  const refs = parsed.data.items.map((i) => i.ref);
+  const twice = refs.find((ref, i) => refs.indexOf(ref) !== i);
+  if (twice !== undefined) throw new BundleError('E_LOCK', `${fileName}: ${twice} is locked twice`, { hint });
+  for (const i of parsed.data.items)
+    if (parseReference(i.ref).origin !== i.origin)
+      throw new BundleError('E_LOCK', `${fileName}: ${i.ref}: origin is ${i.origin}`, { hint });
+  return parsed.data;
+}
+
+/** Items sorted by reference: the same lock gives the same bytes and small diffs. */
+export const encodeLockFile = (lock: LockFile): Uint8Array =>
+  Buffer.from(prettyJson({ ...lock, items: [...lock.items].sort((a, b) => byteOrder(a.ref, b.ref)) }));
+
+/** Unix seconds of the newest resolution: the least sequence of a generation made from this lock. */
+export const newestResolution = (lock: LockFile): number =>
+  Math.max(0, ...lock.items.map((i) => Math.floor(Date.parse(i.resolvedAt) / 1000)));
+
+export const lockTime = (ms: number): string => `${new Date(Math.floor(ms / 1000) * 1000).toISOString().slice(0, 19)}Z`;

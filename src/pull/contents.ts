@@ -1,0 +1,103 @@
+import type { NamedBytes } from '../bundle/generation.ts';
+import { INDEX, LOCK_FILE, OCI_LAYOUT, OCI_LAYOUT_BYTES, STATEMENT } from '../bundle/layout.ts';
+import { type Content, encodeStatement, type Predicate } from '../bundle/statement.ts';
+import type { Descriptor } from '../core/descriptor.ts';
+import { type Digest, digestOf } from '../core/digest.ts';
+import { byteOrder, prettyJson } from '../core/json.ts';
+import { MEDIA_TYPE } from '../core/media-types.ts';
+import { formatReference, parseReference } from '../core/reference.ts';
+import { encodeLockFile, type LockFile } from '../lock/lock-file.ts';
+import type { Manifest } from '../manifest/manifest.ts';
+import type { PlannedItem } from './plan.ts';
+
+/** The name that tools show for a root: with its tag where it has one (a tag with a digest behind it is no name to them), else by digest. */
+export function displayName(refText: string): string {
+  const { digest, ...rest } = parseReference(refText);
+  return formatReference(rest.tag === undefined ? { ...rest, ...(digest === undefined ? {} : { digest }) } : rest);
+}
+
+/** index.json: one descriptor per reference, on the manifest that the tag will mean at the target (image-spec image-layout.md). */
+export function encodeLayoutIndex(items: readonly PlannedItem[]): Uint8Array {
+  const roots = items
+    .map(({ item, target }) => ({ name: displayName(item.ref), target }))
+    .sort((a, b) => byteOrder(a.name, b.name))
+    .map(({ name, target: { mediaType, digest, size } }) => ({
+      mediaType,
+      digest,
+      size,
+      annotations: { 'io.containerd.image.name': name, 'org.opencontainers.image.ref.name': name },
+    }));
+  return Buffer.from(prettyJson({ schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: roots }));
+}
+
+export function contentOf({ entry, item, target, manifests, blobs }: PlannedItem): Content {
+  const aliases = entry.aliases.map((a) => `${a.repository}:${a.tag}`).sort(byteOrder);
+  return {
+    kind: 'image',
+    ref: item.ref,
+    digest: item.digest,
+    mediaType: item.mediaType,
+    targetDigest: item.targetDigest,
+    targetMediaType: target.mediaType,
+    targetSize: target.size,
+    form: item.form,
+    platforms: [...new Set(item.platforms.map((p) => p.platform))].sort(byteOrder),
+    ...(aliases.length === 0 ? {} : { aliases }),
+    size: [...manifests.map((m) => m.descriptor), ...blobs].reduce((sum, d) => sum + d.size, 0),
+  };
+}
+
+/** Every digest that the items need, each once. */
+export function blobsOf(items: readonly PlannedItem[]): { digest: Digest; size: number }[] {
+  const sizes = new Map<Digest, number>();
+  const add = (d: Pick<Descriptor, 'digest' | 'size'>): unknown => sizes.set(d.digest, d.size);
+  for (const { manifests, blobs } of items) for (const d of [...manifests.map((m) => m.descriptor), ...blobs]) add(d);
+  return [...sizes].map(([digest, size]) => ({ digest, size })).sort((a, b) => byteOrder(a.digest, b.digest));
+}
+
+export type GenerationDraft = Readonly<{
+  sequence: number;
+  predicate: Predicate;
+  statementBytes: Uint8Array;
+  files: readonly NamedBytes[];
+}>;
+
+export type DraftInput = Readonly<{
+  manifest: Manifest;
+  lock: LockFile;
+  items: readonly PlannedItem[];
+  sequence: number;
+  /** `2026-11-21T08:00:00Z` */
+  created: string;
+  tool: string;
+}>;
+
+/** The files of a generation but its signatures. The same lock, items and sequence give the same bytes. */
+export function draftGeneration(input: DraftInput): GenerationDraft {
+  const { manifest, lock, items, sequence, created } = input;
+  const indexBytes = encodeLayoutIndex(items);
+  const lockBytes = encodeLockFile(lock);
+  const file = (name: string, bytes: Uint8Array) => ({ name, digest: digestOf(bytes), size: bytes.length });
+  const expires =
+    manifest.expiresMs === undefined
+      ? {}
+      : { expires: `${new Date(Date.parse(created) + manifest.expiresMs).toISOString().slice(0, 19)}Z` };
+  const predicate: Predicate = {
+    name: manifest.name,
+    sequence,
+    created,
+    ...expires,
+    platforms: manifest.platforms === 'all' ? ['all'] : [...manifest.platforms].sort(byteOrder),
+    contents: items.map(contentOf).sort((a, b) => byteOrder(a.ref, b.ref)),
+    blobs: blobsOf(items),
+    files: [file(LOCK_FILE, lockBytes), file(OCI_LAYOUT, OCI_LAYOUT_BYTES)],
+    tool: input.tool,
+  };
+  const statementBytes = encodeStatement(indexBytes, predicate);
+  const files = [
+    { name: INDEX, bytes: indexBytes },
+    { name: STATEMENT, bytes: statementBytes },
+    { name: LOCK_FILE, bytes: lockBytes },
+  ];
+  return { sequence, predicate, statementBytes, files };
+}

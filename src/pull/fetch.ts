@@ -1,0 +1,121 @@
+import type { BlobStore, Stored } from '../bundle/blob-store.ts';
+import type { Descriptor } from '../core/descriptor.ts';
+import type { Digest } from '../core/digest.ts';
+import { BundleError, isBundleError } from '../core/errors.ts';
+import type { Reporter } from '../core/progress.ts';
+import { parseReference } from '../core/reference.ts';
+import type { RegistryClient } from '../registry/client.ts';
+import type { PlannedItem } from './plan.ts';
+
+export type ItemOutcome = Readonly<{ ref: string; outcome: 'done' | 'present' | 'failed'; bytes: number; error?: BundleError }>;
+
+type Place = Readonly<{ origin: string; repository: string }>;
+type Job = { blob: Pick<Descriptor, 'digest' | 'size'>; places: Place[]; bytes?: Uint8Array };
+
+export type FetchPorts = Readonly<{
+  client: RegistryClient;
+  store: BlobStore;
+  trusted: ReadonlyMap<Digest, number>;
+  report: Reporter;
+  signal?: AbortSignal;
+}>;
+
+/** One job per digest, however many references share it; every repository that lists it is a place to get it from. */
+export function jobsOf(items: readonly PlannedItem[]): Map<Digest, Job> {
+  const jobs = new Map<Digest, Job>();
+  for (const { item, manifests, blobs } of items) {
+    const { origin, repository } = parseReference(item.ref);
+    const add = (blob: Job['blob'], bytes?: Uint8Array): void => {
+      const job = jobs.get(blob.digest);
+      if (job === undefined)
+        jobs.set(blob.digest, { blob, places: [{ origin, repository }], ...(bytes === undefined ? {} : { bytes }) });
+      else if (!job.places.some((p) => p.origin === origin && p.repository === repository))
+        job.places.push({ origin, repository });
+    };
+    for (const m of manifests) add(m.descriptor, m.bytes);
+    for (const d of blobs) add(d);
+  }
+  return jobs;
+}
+
+/** Which jobs have their blob already, by name and size: enough for a forecast of bytes; the store decides. */
+export async function missingJobs(jobs: ReadonlyMap<Digest, Job>, store: BlobStore): Promise<Job[]> {
+  const missing: Job[] = [];
+  for (const job of jobs.values()) if ((await store.size(job.blob.digest)) !== job.blob.size) missing.push(job);
+  return missing;
+}
+
+/** Fetches every job; a failure of one does not stop the others, except that a host which can't be reached is not tried again and again. */
+export async function fetchAll(
+  items: readonly PlannedItem[],
+  jobs: ReadonlyMap<Digest, Job>,
+  ports: FetchPorts,
+): Promise<ItemOutcome[]> {
+  const dead = new Map<string, BundleError>();
+  const stored = new Map<Digest, Promise<Stored>>();
+  // Large blobs first: the end of the run is then many small ones and not one long one.
+  for (const job of [...jobs.values()].sort((a, b) => b.blob.size - a.blob.size)) {
+    const done = fetchOne(job, ports, dead);
+    done.catch(() => undefined); // reported with the items that need it
+    stored.set(job.blob.digest, done);
+  }
+  return Promise.all(items.map((planned) => outcomeOf(planned, stored, ports.report)));
+}
+
+async function outcomeOf(
+  planned: PlannedItem,
+  stored: ReadonlyMap<Digest, Promise<Stored>>,
+  report: Reporter,
+): Promise<ItemOutcome> {
+  const { ref } = planned.item;
+  const needed = [...planned.manifests.map((m) => m.descriptor), ...planned.blobs];
+  const results = await Promise.allSettled(needed.map((d) => stored.get(d.digest) as Promise<Stored>));
+  const failed = results.find((r) => r.status === 'rejected');
+  if (failed !== undefined && !isBundleError(failed.reason)) throw failed.reason;
+  const bytes = needed.reduce(
+    (sum, d, i) => sum + (results[i]?.status === 'fulfilled' && results[i].value !== 'present' ? d.size : 0),
+    0,
+  );
+  const outcome = failed !== undefined ? 'failed' : bytes === 0 ? 'present' : 'done';
+  report({
+    type: 'item',
+    name: ref,
+    outcome,
+    bytes,
+    ...(failed === undefined ? {} : { detail: (failed.reason as BundleError).message }),
+  });
+  return { ref, outcome, bytes, ...(failed === undefined ? {} : { error: failed.reason as BundleError }) };
+}
+
+async function fetchOne(job: Job, ports: FetchPorts, dead: Map<string, BundleError>): Promise<Stored> {
+  const { store, client, report, signal } = ports;
+  const trusted = ports.trusted.get(job.blob.digest) === job.blob.size;
+  const count = (n: number): void => report({ type: 'bytes', count: n });
+  if (job.bytes !== undefined) return store.ensure(job.blob, trusted, () => once(job.bytes as Uint8Array), count);
+  let failure: unknown;
+  for (const { origin, repository } of job.places) {
+    const known = dead.get(origin);
+    if (known !== undefined) {
+      failure ??= known;
+      continue;
+    }
+    try {
+      return await client.inSlot(origin, () => {
+        const broken = dead.get(origin);
+        if (broken !== undefined) throw broken;
+        return store.ensure(job.blob, trusted, (from) => client.readBlob(origin, repository, job.blob, from, signal), count);
+      });
+    } catch (error) {
+      failure = error;
+      if (!isBundleError(error)) throw error;
+      if (error.code === 'E_DISK' || error.code === 'E_DISK_FULL') throw error;
+      if (error.code === 'E_NETWORK' || error.code === 'E_TIMEOUT' || error.code === 'E_TLS' || error.code === 'E_RATE_LIMIT')
+        dead.set(origin, error);
+    }
+  }
+  throw failure ?? new BundleError('E_UNEXPECTED', `${job.blob.digest} has no place to come from`);
+}
+
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}

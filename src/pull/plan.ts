@@ -1,0 +1,106 @@
+import type { BlobStore } from '../bundle/blob-store.ts';
+import { type Graph, type GraphManifest, walkGraph } from '../bundle/graph.ts';
+import type { Descriptor } from '../core/descriptor.ts';
+import { type Digest, digestOf } from '../core/digest.ts';
+import { BundleError } from '../core/errors.ts';
+import { LIMITS } from '../core/limits.ts';
+import { parseReference, type Reference } from '../core/reference.ts';
+import type { LockItem } from '../lock/lock-file.ts';
+import { createManifestReader, type ManifestReader, select } from '../lock/resolve.ts';
+import type { Selection } from '../lock/select-platforms.ts';
+import type { ImageEntry } from '../manifest/manifest.ts';
+import type { RegistryClient } from '../registry/client.ts';
+import type { FetchedManifest } from '../registry/manifests.ts';
+
+/** Everything one reference needs: manifests with their bytes, and the blobs still named by digest only. */
+export type PlannedItem = Readonly<{
+  entry: ImageEntry;
+  item: LockItem;
+  target: Descriptor;
+  manifests: readonly GraphManifest[];
+  blobs: readonly Descriptor[];
+}>;
+
+/** Reads manifests from the bundle where they are, else from the origin; remembers those that are to be written. */
+export function createStoreFirstReader(
+  client: RegistryClient,
+  store: BlobStore,
+  trusted: ReadonlyMap<Digest, number>,
+  signal?: AbortSignal,
+): ManifestReader {
+  const remote = createManifestReader(client, signal);
+  return async (origin, repository, wanted): Promise<FetchedManifest> => {
+    const local = await readLocal(store, wanted.digest, trusted);
+    if (local !== undefined) return { digest: wanted.digest, mediaType: wanted.mediaType, bytes: local };
+    return remote(origin, repository, wanted);
+  };
+}
+
+async function readLocal(store: BlobStore, digest: Digest, trusted: ReadonlyMap<Digest, number>): Promise<Buffer | undefined> {
+  const size = await store.size(digest);
+  if (size === undefined || size > LIMITS.ociManifestBytes) return undefined;
+  if (trusted.has(digest) && trusted.get(digest) !== size) return undefined;
+  try {
+    return await store.readWhole({ digest, size }, LIMITS.ociManifestBytes);
+  } catch (error) {
+    if (error instanceof BundleError && (error.code === 'E_DIGEST' || error.code === 'E_SIZE')) return undefined; // fetched again below
+    throw error;
+  }
+}
+
+/** @throws BundleError E_LOCK when the lock and the content disagree; E_OCI_MANIFEST, E_NOT_FOUND, E_NETWORK, … */
+export async function planItem(entry: ImageEntry, item: LockItem, read: ManifestReader): Promise<PlannedItem> {
+  const ref = parseReference(item.ref);
+  const readBytes =
+    (derived?: Selection['derived']) =>
+    async (d: Descriptor): Promise<Uint8Array> =>
+      derived !== undefined && d.digest === item.targetDigest ? derived.bytes : (await read(ref.origin, ref.repository, d)).bytes;
+  const original: Descriptor = { mediaType: item.mediaType, digest: item.digest, size: item.size };
+  if (item.form === 'whole') {
+    const graph = await walkGraph(original, { read: readBytes() });
+    return { entry, item, target: original, ...graph };
+  }
+  const selection = await selectAgain(entry, item, ref, read);
+  const target = targetDescriptor(item, selection);
+  const children = new Set(selection.children.map((c) => c.digest));
+  const targetGraph = await walkGraph(target, { read: readBytes(selection.derived) });
+  const originalGraph = await walkGraph(original, {
+    read: readBytes(),
+    carried: (d) => children.has(d.digest) || isNestedIndex(d, selection),
+  });
+  return { entry, item, target, ...union(targetGraph, originalGraph) };
+}
+
+/** Indexes inside an index are carried so that the path to the children taken stays whole. */
+const isNestedIndex = (d: Descriptor, selection: Selection): boolean =>
+  d.mediaType.includes('index') && d.platform === undefined && selection.children.length > 0;
+
+async function selectAgain(entry: ImageEntry, item: LockItem, ref: Reference, read: ManifestReader): Promise<Selection> {
+  const selection = await select({ ...entry, ref }, item, read, () => Promise.reject(new Error('an index has no config')));
+  if (selection.targetDigest !== item.targetDigest) {
+    throw new BundleError(
+      'E_LOCK',
+      `${item.ref}: the lock says ${item.targetDigest} for its platforms, the index gives ${selection.targetDigest}`,
+      { hint: 'run "bundle lock --update" for it' },
+    );
+  }
+  return selection;
+}
+
+function targetDescriptor(item: LockItem, selection: Selection): Descriptor {
+  if (selection.derived !== undefined)
+    return {
+      mediaType: selection.derived.mediaType,
+      digest: digestOf(selection.derived.bytes),
+      size: selection.derived.bytes.length,
+    };
+  const child = selection.children.find((c) => c.digest === item.targetDigest) as Descriptor;
+  return { mediaType: child.mediaType, digest: child.digest, size: child.size };
+}
+
+function union(a: Graph, b: Graph): Graph {
+  const manifests = new Map(a.manifests.map((m) => [m.descriptor.digest, m]));
+  for (const m of b.manifests) if (!manifests.has(m.descriptor.digest)) manifests.set(m.descriptor.digest, m);
+  const blobs = new Map([...a.blobs, ...b.blobs].map((d) => [d.digest, d]));
+  return { manifests: [...manifests.values()], blobs: [...blobs.values()] };
+}

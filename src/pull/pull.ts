@@ -1,0 +1,260 @@
+import { type BlobStore, createBlobStore } from '../bundle/blob-store.ts';
+import { collectGarbage } from '../bundle/garbage.ts';
+import {
+  addSignature,
+  commitGeneration,
+  contentKey,
+  type Generation,
+  initLayout,
+  listGenerations,
+  type NamedBytes,
+  readGeneration,
+  refreshCopies,
+  sweepGenerations,
+} from '../bundle/generation.ts';
+import { signatureName } from '../bundle/layout.ts';
+import type { Digest } from '../core/digest.ts';
+import { BundleError } from '../core/errors.ts';
+import type { Reporter } from '../core/progress.ts';
+import { formatReference } from '../core/reference.ts';
+import { type DirectoryLock, lockDirectory } from '../files/directory-lock.ts';
+import type { FileSystem } from '../files/file-system.ts';
+import { type LockFile, lockTime, newestResolution } from '../lock/lock-file.ts';
+import type { Manifest } from '../manifest/manifest.ts';
+import type { RegistryClient } from '../registry/client.ts';
+import type { PrivateKey } from '../sign/private-key.ts';
+import { createKeySigner } from '../sign/signer.ts';
+import { signStatement } from '../sign/statement-signature.ts';
+import { draftGeneration, type GenerationDraft } from './contents.ts';
+import { fetchAll, type ItemOutcome, jobsOf, missingJobs } from './fetch.ts';
+import { createStoreFirstReader, type PlannedItem, planItem } from './plan.ts';
+
+export type PullRequest = Readonly<{
+  manifest: Manifest;
+  /** Answers every entry of the manifest. */
+  lock: LockFile;
+  /** The bundle directory; made when it is not there. */
+  directory: string;
+  keys: readonly PrivateKey[];
+  /** Generations to keep, the new one included. */
+  keep: number;
+  dryRun: boolean;
+  /** `2026-11-21T08:00:00Z`, from SOURCE_DATE_EPOCH; default: the lock's newest resolution. */
+  created?: string | undefined;
+  tool: string;
+  breakLock?: boolean;
+}>;
+
+export type PullPorts = Readonly<{ fs: FileSystem; client: RegistryClient; report: Reporter; signal?: AbortSignal }>;
+
+export type PullResult = Readonly<{
+  outcome: 'committed' | 'unchanged' | 'dry-run';
+  name: string;
+  directory: string;
+  sequence: number;
+  items: readonly ItemOutcome[];
+  /** Bytes that were (or would be) fetched, and all bytes of the generation, shared blobs once. */
+  bytesFetched: number;
+  bytesTotal: number;
+  signers: readonly string[];
+  removedGenerations: readonly number[];
+}>;
+
+/**
+ * Fetches everything the lock names into the bundle, and commits it as a new generation when anything changed. Killed at any instant it leaves the
+ * last generation as it was; run again it goes on where it stopped.
+ * @throws BundleError of the first failed item (all failures in `detail.failed`), E_DISK_FULL before anything is written, E_LOCKED, E_WRONG_NAME
+ */
+export async function pull(request: PullRequest, ports: PullPorts): Promise<PullResult> {
+  const { fs } = ports;
+  const { directory } = request;
+  if (request.dryRun) return run(request, ports, undefined);
+  await fs.mkdir(directory);
+  const lock = await lockDirectory(fs, directory, { command: 'bundle pull', breakForeign: request.breakLock ?? false });
+  try {
+    return await run(request, ports, lock);
+  } finally {
+    await lock.release();
+  }
+}
+
+async function run(request: PullRequest, ports: PullPorts, lock: DirectoryLock | undefined): Promise<PullResult> {
+  const { fs, report } = ports;
+  const { directory, manifest } = request;
+  const store = createBlobStore(fs, directory);
+  if (lock !== undefined) await sweepGenerations(fs, directory);
+  const sequences = await listGenerations(fs, directory);
+  const previous = sequences.length === 0 ? undefined : await readGeneration(fs, directory, sequences.at(-1) as number);
+  requireSameName(previous, manifest.name, directory);
+  const trusted = await trustedBlobs(fs, directory, sequences);
+
+  report({ type: 'phase', phase: 'plan' });
+  const planned = await planAll(request, ports, store, trusted);
+  const jobs = jobsOf(planned);
+  const missing = await missingJobs(jobs, store);
+  const bytes = missing.reduce((sum, job) => sum + job.blob.size, 0);
+  const total = [...jobs.values()].reduce((sum, job) => sum + job.blob.size, 0);
+  const result = { name: manifest.name, directory, bytesTotal: total, signers: request.keys.map((k) => k.publicKey.keyid) };
+  if (lock === undefined) {
+    const items = planned.map(({ item, manifests, blobs }): ItemOutcome => {
+      const wanted = [...manifests.map((m) => m.descriptor), ...blobs].filter((d) =>
+        missing.some((job) => job.blob.digest === d.digest),
+      );
+      return {
+        ref: item.ref,
+        outcome: wanted.length === 0 ? 'present' : 'done',
+        bytes: wanted.reduce((sum, d) => sum + d.size, 0),
+      };
+    });
+    return {
+      ...result,
+      outcome: 'dry-run',
+      sequence: previous?.sequence ?? 0,
+      items,
+      bytesFetched: bytes,
+      removedGenerations: [],
+    };
+  }
+
+  await requireSpace(fs, directory, bytes);
+  await initLayout(fs, directory);
+  report({ type: 'phase', phase: 'fetch' });
+  report({ type: 'total', bytes, items: planned.length });
+  const items = await fetchAll(planned, jobs, { ...ports, store, trusted });
+  requireAllFetched(items);
+
+  const draft = draftGeneration({
+    manifest,
+    lock: request.lock,
+    items: planned,
+    // Never again the number of an older generation, also on a fresh checkout: the lock's time is the floor.
+    sequence: Math.max((previous?.sequence ?? 0) + 1, newestResolution(request.lock), 1),
+    created: request.created ?? lockTime(newestResolution(request.lock) * 1000),
+    tool: request.tool,
+  });
+  const unchanged = previous !== undefined && contentKey(previous.statement.predicate) === contentKey(draft.predicate);
+  if (unchanged) await addMissingSignatures(fs, directory, previous, request.keys);
+  else await commit(request, ports, lock, store, trusted, draft);
+  await refreshCopies(fs, directory);
+  await store.clearIngest();
+  const removed = await collectGarbage(fs, directory, request.keep);
+  return {
+    ...result,
+    outcome: unchanged ? 'unchanged' : 'committed',
+    sequence: unchanged ? previous.sequence : draft.sequence,
+    items,
+    bytesFetched: items.reduce((sum, i) => sum + i.bytes, 0),
+    removedGenerations: removed.generations,
+  };
+}
+
+function requireSameName(previous: Generation | undefined, name: string, directory: string): void {
+  const found = previous?.statement.predicate.name;
+  if (found === undefined || found === name) return;
+  throw new BundleError('E_WRONG_NAME', `${directory} holds the bundle "${found}", the manifest is for "${name}"`, {
+    hint: 'name another directory with -o',
+  });
+}
+
+/** Blobs that a committed generation lists were on the disk before it was committed: they are believed by size. */
+async function trustedBlobs(fs: FileSystem, directory: string, sequences: readonly number[]): Promise<Map<Digest, number>> {
+  const trusted = new Map<Digest, number>();
+  for (const sequence of sequences) {
+    for (const blob of (await readGeneration(fs, directory, sequence)).statement.predicate.blobs)
+      trusted.set(blob.digest, blob.size);
+  }
+  return trusted;
+}
+
+async function planAll(
+  request: PullRequest,
+  ports: PullPorts,
+  store: BlobStore,
+  trusted: ReadonlyMap<Digest, number>,
+): Promise<PlannedItem[]> {
+  const { client, report } = ports;
+  const read = createStoreFirstReader(client, store, trusted, ports.signal);
+  const items = new Map(request.lock.items.map((i) => [i.ref, i]));
+  const settled = await Promise.allSettled(
+    request.manifest.images.map((entry) => {
+      const ref = formatReference(entry.ref);
+      const item = items.get(ref);
+      if (item === undefined) throw new BundleError('E_LOCK_STALE', `${ref} is not in the lock`, { hint: 'run "bundle lock"' });
+      return client.inSlot(entry.ref.origin, () => planItem(entry, item, read));
+    }),
+  );
+  const failed: ItemOutcome[] = [];
+  const planned: PlannedItem[] = [];
+  for (const [i, result] of settled.entries()) {
+    if (result.status === 'fulfilled') {
+      planned.push(result.value);
+      continue;
+    }
+    if (!(result.reason instanceof BundleError)) throw result.reason;
+    const ref = formatReference((request.manifest.images[i] as Manifest['images'][number]).ref);
+    failed.push({ ref, outcome: 'failed', bytes: 0, error: result.reason });
+    report({ type: 'item', name: ref, outcome: 'failed', detail: result.reason.message });
+  }
+  requireAllFetched(failed);
+  return planned;
+}
+
+/** One failed item fails the run: a generation is whole or not at all. The others' blobs stay for the next run. */
+function requireAllFetched(items: readonly ItemOutcome[]): void {
+  const failed = items.filter((i) => i.outcome === 'failed');
+  const first = failed[0]?.error;
+  if (first === undefined) return;
+  const more = failed.length === 1 ? '' : ` (and ${failed.length - 1} more)`;
+  throw new BundleError(first.code, `${failed[0]?.ref}: ${first.message}${more}`, {
+    hint: first.hint ?? 'run the same command again; what was fetched is kept',
+    origin: first.origin,
+    cause: first,
+    detail: { ...first.detail, failed: failed.map((i) => ({ ref: i.ref, code: i.error?.code, message: i.error?.message })) },
+  });
+}
+
+async function requireSpace(fs: FileSystem, directory: string, bytes: number): Promise<void> {
+  const needed = Math.ceil(bytes * 1.05);
+  const free = await fs.freeBytes(directory);
+  if (free >= needed) return;
+  throw new BundleError('E_DISK_FULL', `${directory}: ${needed} bytes are needed, ${free} are free`, {
+    origin: 'host',
+    hint: 'free some space or name another place with -o; nothing was written',
+    detail: { needed, free },
+  });
+}
+
+async function signAll(keys: readonly PrivateKey[], statementBytes: Uint8Array): Promise<NamedBytes[]> {
+  const files: NamedBytes[] = [];
+  for (const key of keys)
+    files.push({ name: signatureName(key.publicKey.keyid), bytes: await signStatement(createKeySigner(key), statementBytes) });
+  return files;
+}
+
+async function commit(
+  request: PullRequest,
+  ports: PullPorts,
+  lock: DirectoryLock,
+  store: BlobStore,
+  trusted: ReadonlyMap<Digest, number>,
+  draft: GenerationDraft,
+): Promise<void> {
+  ports.report({ type: 'phase', phase: 'commit' });
+  const signatures = await signAll(request.keys, draft.statementBytes);
+  await store.sync(draft.predicate.blobs.filter((b) => trusted.get(b.digest) !== b.size));
+  await lock.check();
+  ports.signal?.throwIfAborted();
+  await commitGeneration(ports.fs, request.directory, { sequence: draft.sequence, files: [...draft.files, ...signatures] });
+}
+
+async function addMissingSignatures(
+  fs: FileSystem,
+  directory: string,
+  generation: Generation,
+  keys: readonly PrivateKey[],
+): Promise<void> {
+  const there = new Set(generation.signatures.map((s) => s.name));
+  const missing = keys.filter((key) => !there.has(signatureName(key.publicKey.keyid)));
+  for (const signature of await signAll(missing, generation.statementBytes))
+    await addSignature(fs, directory, generation.sequence, signature);
+}
