@@ -39,11 +39,26 @@ export type VerifyOptions = Readonly<{
   /** Milliseconds since 1970; never earlier than the newest `created` the caller has seen. */
   now: number;
   name?: string | undefined;
+  /** False: blobs that are no manifest are checked by size only, because whoever reads them hashes them (serve). Default true. */
+  hashBlobs?: boolean;
   /** A sequence; default: the newest. */
   generation?: number | undefined;
   report?: Reporter;
   signal?: AbortSignal;
 }>;
+
+/** The first half of the gate: signatures, name, expiry and the files beside the blobs; enough for who needs only what the statement says. */
+export async function verifyStatement(
+  fs: FileSystem,
+  directory: string,
+  options: VerifyOptions,
+): Promise<Pick<VerifiedBundle, 'generation' | 'signers' | 'warnings'>> {
+  const generation = await findGeneration(fs, directory, options.generation);
+  const signers =
+    options.trust === 'insecure-skip' ? [] : (await requireThreshold({ ...generation, trust: options.trust })).signers;
+  requireFacts(generation, options);
+  return { generation, signers, warnings: await checkFiles(fs, directory, generation) };
+}
 
 /**
  * The gate (design.md promise 1): signatures by trusted keys, then every listed file, then completeness, sizes and hashes of all content. What it
@@ -64,7 +79,7 @@ export async function verifyBundle(fs: FileSystem, directory: string, options: V
   throwProblems(problems);
   const contents = await walkContents(generation, store, listed);
   requireReachable(contents, listed);
-  throwProblems(await hashProblems(store, listed, contents, options));
+  if (options.hashBlobs !== false) throwProblems(await hashProblems(store, listed, contents, options));
   const unlisted = (await store.list()).filter((digest) => !listed.has(digest));
   return { directory, generation, signers, contents, store, unlisted, warnings };
 }

@@ -39,7 +39,10 @@ export function createVerifier(expected: Expected, what: string, origin: ErrorOr
   };
 }
 
-/** Passes `body` through and throws before the end is reported when the bytes are not the promised ones. */
+/**
+ * Passes `body` through and withholds its last chunk until the whole has proven right: whoever reads on sees an error and never a complete wrong
+ * blob, so bytes hashed and bytes sent are the same.
+ */
 export async function* verified(
   body: AsyncIterable<Uint8Array>,
   expected: Expected,
@@ -47,11 +50,16 @@ export async function* verified(
   origin: ErrorOrigin,
 ): AsyncGenerator<Uint8Array> {
   const verifier = createVerifier(expected, what, origin);
+  let finished = false;
   for await (const chunk of body) {
     verifier.update(chunk);
+    if (verifier.received === expected.size && !finished) {
+      verifier.finish();
+      finished = true;
+    }
     yield chunk;
   }
-  verifier.finish();
+  if (!finished) verifier.finish();
 }
 
 /** Reads at most `max` bytes; one more is an error, never a silent cut. @throws BundleError E_LIMIT */

@@ -20,7 +20,7 @@ import {
   statePath,
   writeState,
 } from './state.ts';
-import { placesOf, type Target } from './target.ts';
+import { placesAt, type Target } from './target.ts';
 
 export type LoadRequest = Readonly<{
   bundle: VerifiedBundle;
@@ -109,7 +109,7 @@ const base = ({ target, bundle }: LoadRequest, incoming: Incoming) => ({
 function wantedTags(bundle: VerifiedBundle, target: Target): Record<string, Digest> {
   const tags = new Map<string, Digest>();
   for (const { content } of bundle.contents) {
-    for (const { repository, tag } of placesOf(target, content.ref, content.aliases ?? [])) {
+    for (const { repository, tag } of placesAt(target, content.ref, content.aliases ?? [])) {
       if (tag === undefined) continue;
       const name = `${repository}:${tag}`;
       const before = tags.get(name);

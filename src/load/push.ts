@@ -6,7 +6,7 @@ import { BundleError, isBundleError } from '../core/errors.ts';
 import type { Reporter } from '../core/progress.ts';
 import type { RegistryClient } from '../registry/client.ts';
 import type { PushOutcome } from '../registry/uploads.ts';
-import { placesOf, type Target } from './target.ts';
+import { placesAt, type Target } from './target.ts';
 
 export type PushPorts = Readonly<{
   client: RegistryClient;
@@ -50,7 +50,7 @@ export const createPushContext = (bundle: VerifiedBundle, target: Target, ports:
 /** Pushes all that one reference needs, children before parents, by digest; no tag moves here. */
 export async function pushContent(context: Context, verified: VerifiedContent): Promise<LoadedItem> {
   const { content, target: graph } = verified;
-  const places = placesOf(context.target, content.ref, content.aliases ?? []);
+  const places = placesAt(context.target, content.ref, content.aliases ?? []);
   const counts: Record<PushOutcome, number> = { present: 0, mounted: 0, pushed: 0 };
   let bytes = 0;
   const count = (outcome: PushOutcome, d: Descriptor): void => {
@@ -211,7 +211,7 @@ export async function pushTags(context: Context, verified: VerifiedContent): Pro
   const { client, signal, onWrite } = context.ports;
   const root = graph.manifests.at(-1) as GraphManifest;
   let moved = 0;
-  for (const { repository, tag } of placesOf(context.target, content.ref, content.aliases ?? [])) {
+  for (const { repository, tag } of placesAt(context.target, content.ref, content.aliases ?? [])) {
     if (tag === undefined) continue;
     await client.inSlot(context.target.host, async () => {
       const now = await client.headManifest(context.target.host, repository, tag, signal).catch(notFound);

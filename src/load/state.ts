@@ -132,3 +132,18 @@ export function requireOwnTags(others: readonly TargetState[], tags: Readonly<Re
     }
   }
 }
+
+/** The newest `created` that any load on this machine has seen, in milliseconds since 1970: the clock is never taken for earlier. */
+export async function newestSeen(fs: FileSystem, stateRoot: string): Promise<number> {
+  let newest = 0;
+  const targets = `${stateRoot}/targets`;
+  if ((await fs.stat(targets))?.kind !== 'directory') return newest;
+  for (const target of await fs.list(targets)) {
+    for (const file of await fs.list(`${targets}/${target}`)) {
+      if (!file.endsWith('.json') || file.startsWith('.')) continue;
+      const created = Date.parse((await readState(fs, `${targets}/${target}/${file}`))?.newestCreated ?? '');
+      if (created > newest) newest = created;
+    }
+  }
+  return newest;
+}

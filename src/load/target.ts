@@ -1,6 +1,7 @@
+import { type Place, placesOf } from '../bundle/places.ts';
 import { digestOf, hexOf } from '../core/digest.ts';
 import { BundleError } from '../core/errors.ts';
-import { isRepository, parseOrigin, parseReference, targetRepository } from '../core/reference.ts';
+import { isRepository, parseOrigin } from '../core/reference.ts';
 
 /** A registry to push to: `127.0.0.1:5000`, or with a path below which everything goes: `harbor.corp/airgap`. */
 export type Target = Readonly<{
@@ -35,17 +36,6 @@ export function parseTarget(text: string): Target {
 export const targetKey = (target: Target): string =>
   `${target.name.replace(/[^a-z0-9.-]+/g, '_').slice(0, 60)}-${hexOf(digestOf(Buffer.from(target.name))).slice(0, 8)}`;
 
-/** Where a reference and its aliases live at the target, the target's path included (design.md section 6). */
-export function placesOf(
-  target: Target,
-  ref: string,
-  aliases: readonly string[],
-): { repository: string; tag: string | undefined }[] {
-  const parsed = parseReference(ref);
-  const own = { repository: `${target.prefix}${targetRepository(parsed)}`, tag: parsed.tag };
-  const others = aliases.map((alias) => {
-    const at = alias.lastIndexOf(':');
-    return { repository: `${target.prefix}${alias.slice(0, at)}`, tag: alias.slice(at + 1) };
-  });
-  return [own, ...others];
-}
+/** The places of a reference at this target, the target's own path included. */
+export const placesAt = (target: Target, ref: string, aliases: readonly string[]): Place[] =>
+  placesOf(ref, aliases).map((place) => ({ ...place, repository: `${target.prefix}${place.repository}` }));

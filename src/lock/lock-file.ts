@@ -33,9 +33,18 @@ const item = z.strictObject({
   form: z.enum(['whole', 'single', 'derived']),
 });
 
-const lockFile = z.strictObject({ lockVersion: z.literal(1), name: z.string(), items: z.array(item) });
+/** What an image list behind a URL said when it was locked: pull needs no network to know what it means. */
+const list = z.strictObject({ source: z.string(), refs: z.array(z.string()) });
+
+const lockFile = z.strictObject({
+  lockVersion: z.literal(1),
+  name: z.string(),
+  lists: z.array(list).optional(),
+  items: z.array(item),
+});
 
 export type LockItem = z.infer<typeof item>;
+export type LockedList = z.infer<typeof list>;
 export type LockFile = z.infer<typeof lockFile>;
 
 function isFullReference(text: string): boolean {

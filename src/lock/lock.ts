@@ -4,7 +4,7 @@ import { byteOrder } from '../core/json.ts';
 import { formatReference } from '../core/reference.ts';
 import type { ImageEntry, Manifest } from '../manifest/manifest.ts';
 import type { RegistryClient } from '../registry/client.ts';
-import { type LockFile, type LockItem, lockTime } from './lock-file.ts';
+import { type LockedList, type LockFile, type LockItem, lockTime } from './lock-file.ts';
 import { type ConfigReader, type ManifestReader, resolveReference, select } from './resolve.ts';
 
 export type LockOutcome = Readonly<{
@@ -30,6 +30,8 @@ export type LockRequest = Readonly<{
   previous: LockFile | undefined;
   /** 'all', or the full references to ask for again. Others that are locked are kept without a request. */
   update: 'none' | 'all' | ReadonlySet<string>;
+  /** What the image lists behind URLs say. */
+  lists?: readonly LockedList[];
 }>;
 
 /** What the manifest asks of one entry, as the lock keeps it: a change of it makes the entry stale. */
@@ -78,7 +80,11 @@ export async function makeLock(request: LockRequest, ports: LockPorts): Promise<
   );
   const items = results.flatMap((r) => (r.item === undefined ? [] : [r.item])).sort((a, b) => byteOrder(a.ref, b.ref));
   const removed = lockDifference(manifest, previous).extra.map((ref): LockOutcome => ({ ref, outcome: 'removed' }));
-  return { lock: { lockVersion: 1, name: manifest.name, items }, outcomes: [...results.map((r) => r.outcome), ...removed] };
+  const lists = request.lists === undefined || request.lists.length === 0 ? {} : { lists: [...request.lists] };
+  return {
+    lock: { lockVersion: 1, name: manifest.name, ...lists, items },
+    outcomes: [...results.map((r) => r.outcome), ...removed],
+  };
 }
 
 function outcomeOf(ref: string, before: LockItem | undefined, item: LockItem): LockOutcome {

@@ -5,6 +5,7 @@ import { readBlob } from './blobs.ts';
 import { type Clock, systemClock } from './clock.ts';
 import type { CredentialStore } from './credentials.ts';
 import { type Endpoint, type EndpointRules, endpointOf } from './endpoint.ts';
+import { fetchText } from './fetch-text.ts';
 import { listReferrers, listTags, type Referrers } from './listings.ts';
 import { type FetchedManifest, getManifest, headManifest, type ManifestHead, putManifest } from './manifests.ts';
 import { createSender } from './send.ts';
@@ -38,6 +39,8 @@ export interface RegistryClient {
   listReferrers(origin: string, repository: string, digest: Digest, signal?: AbortSignal): Promise<Referrers>;
   /** Runs `task` inside one slot of the global and of the host's limit. Every transfer goes through it. */
   inSlot<T>(origin: string, task: () => Promise<T>): Promise<T>;
+  /** A small text by http(s), without credentials. */
+  fetchText(url: string, maxBytes: number, signal?: AbortSignal): Promise<string>;
   /** Requests sent so far. */
   readonly requests: number;
   close(): Promise<void>;
@@ -90,6 +93,7 @@ export function createRegistryClient(options: ClientOptions): RegistryClient {
     listTags: (origin, repository, signal) => listTags(send, endpoint(origin), repository, signal),
     listReferrers: (origin, repository, digest, signal) => listReferrers(send, endpoint(origin), repository, digest, signal),
     inSlot: (origin, task) => throttle.run(endpoint(origin).base.host, task),
+    fetchText: (url, maxBytes, signal) => fetchText(transport, url, maxBytes, signal),
     get requests() {
       return requests;
     },

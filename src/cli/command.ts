@@ -1,0 +1,76 @@
+import type { Argv, CommandModule, PositionalOptions } from 'yargs';
+import { BundleError } from '../core/errors.ts';
+import type { Context } from './context.ts';
+import { type Args, COMMON, OPTIONS, type OptionName } from './options.ts';
+
+export type CommandDefinition = Readonly<{
+  /** `pull`, `load <bundle>`, `keys generate` */
+  usage: string;
+  describe: string;
+  options: readonly OptionName[];
+  positionals?: Readonly<Record<string, PositionalOptions>>;
+  examples?: readonly (readonly [string, string])[];
+  /** The exit code; 0 when nothing is returned. */
+  run: (args: Args, context: Context) => Promise<number | undefined>;
+}>;
+
+/** One yargs command module: flags from the one table, `BUNDLE_<FLAG>` for each of them, single flags given once. */
+export function toModule(definition: CommandDefinition, context: Context, done: (code: number) => void): CommandModule {
+  const names = [...definition.options, ...COMMON];
+  return {
+    command: definition.usage,
+    describe: definition.describe,
+    builder: (yargs: Argv) => {
+      for (const [name, options] of Object.entries(definition.positionals ?? {})) yargs.positional(name, options);
+      for (const name of names) yargs.option(name, OPTIONS[name]);
+      for (const [command, description] of definition.examples ?? []) yargs.example(command, description);
+      return yargs.config(fromEnvironment(names, context.env));
+    },
+    handler: async (argv) => {
+      requireSingle(argv, names);
+      const args = { ...argv } as Args;
+      done((await definition.run(args, context)) ?? 0);
+    },
+  };
+}
+
+/** Each flag of this command as `BUNDLE_<FLAG>`; lists by commas. An --insecure-… flag must be said where it can be seen. */
+export function fromEnvironment(names: readonly OptionName[], env: Context['env']): Record<string, unknown> {
+  const values: Record<string, unknown> = {};
+  for (const name of names) {
+    const text = env[`BUNDLE_${name.toUpperCase().replaceAll('-', '_')}`];
+    if (text === undefined || text === '' || name.startsWith('insecure-')) continue;
+    const { type } = OPTIONS[name];
+    if (type === 'boolean') values[name] = parseBoolean(name, text);
+    else values[name] = type === 'array' ? text.split(',').map((part) => part.trim()) : text;
+  }
+  return values;
+}
+
+function parseBoolean(name: string, text: string): boolean {
+  if (['1', 'true', 'yes'].includes(text.toLowerCase())) return true;
+  if (['0', 'false', 'no'].includes(text.toLowerCase())) return false;
+  throw new BundleError(
+    'E_USAGE',
+    `BUNDLE_${name.toUpperCase().replaceAll('-', '_')}: ${JSON.stringify(text)} is not true or false`,
+  );
+}
+
+function requireSingle(argv: Readonly<Record<string, unknown>>, names: readonly OptionName[]): void {
+  for (const name of names) {
+    const value = argv[name];
+    if (Array.isArray(value) && OPTIONS[name].type !== 'array')
+      throw new BundleError('E_USAGE', `--${name} is given more than once`);
+    if (value === '' || (Array.isArray(value) && name !== 'update' && value.includes('')))
+      throw new BundleError('E_USAGE', `--${name} has no value`);
+  }
+}
+
+/** A whole number in a range. @throws BundleError E_USAGE */
+export function numberFlag(args: Args, name: OptionName, min: number, max: number): number | undefined {
+  const value = args[name];
+  if (value === undefined) return undefined;
+  const number = /^\d{1,15}$/.test(String(value)) ? Number(value) : Number.NaN;
+  if (number >= min && number <= max) return number;
+  throw new BundleError('E_USAGE', `--${name}: ${JSON.stringify(value)} is not a whole number from ${min} to ${max}`);
+}

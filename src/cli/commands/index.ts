@@ -1,0 +1,23 @@
+import type { CommandDefinition } from '../command.ts';
+import { diffCommand } from './diff.ts';
+import { inspectCommand } from './inspect.ts';
+import { keysGenerateCommand } from './keys.ts';
+import { loadCommand } from './load.ts';
+import { lockCommand } from './lock.ts';
+import { mirrorsCommand } from './mirrors.ts';
+import { pullCommand } from './pull.ts';
+import { serveCommand } from './serve.ts';
+import { verifyCommand } from './verify.ts';
+
+/** In the order of the story. */
+export const COMMANDS: readonly CommandDefinition[] = [
+  lockCommand,
+  pullCommand,
+  verifyCommand,
+  inspectCommand,
+  diffCommand,
+  loadCommand,
+  mirrorsCommand,
+  serveCommand,
+  keysGenerateCommand,
+];

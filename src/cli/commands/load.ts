@@ -1,0 +1,116 @@
+import { BundleError } from '../../core/errors.ts';
+import type { LoadResult } from '../../load/load.ts';
+import { type CommandDefinition, numberFlag } from '../command.ts';
+import type { Context } from '../context.ts';
+import { type Args, GATE, NETWORK, NODES } from '../options.ts';
+import { clientFor, DEFAULT_STATE, plural, trustFor } from '../ports.ts';
+import { formatBytes } from '../render/bytes.ts';
+import { printJson } from '../render/failure.ts';
+import { createProgress } from '../render/progress.ts';
+import { type MirrorsOutcome, mirrorsAfterLoad } from './mirrors.ts';
+
+export const loadCommand: CommandDefinition = {
+  usage: 'load <bundle>',
+  describe: 'verify a bundle whole, push it into a registry, tags last, and write the k3s mirrors',
+  positionals: { bundle: { type: 'string', demandOption: true, describe: 'directory of the bundle; may be read-only' } },
+  options: [
+    'registry',
+    'state',
+    'allow-rollback',
+    'force-tags',
+    'break-lock',
+    'skip-mirrors',
+    'dry-run',
+    ...GATE,
+    ...NETWORK,
+    ...NODES,
+  ],
+  examples: [
+    ['$0 load /media/usb/lumen --registry 127.0.0.1:5000 --endpoint https://node-1:5000', 'with trust from /etc/bundle/trust'],
+    [
+      '$0 load lumen --registry 127.0.0.1:5000 --plain-http 127.0.0.1:5000 --trust release.pub --state ./state',
+      'by hand, without root',
+    ],
+  ],
+  async run(args, context) {
+    const { load } = await import('../../load/load.ts');
+    const { newestSeen } = await import('../../load/state.ts');
+    const { parseTarget } = await import('../../load/target.ts');
+    const { verifyBundle } = await import('../../bundle/verify.ts');
+    if (args.registry === undefined || args.registry.length === 0) throw noTarget(String(args.bundle));
+    const targets = args.registry.map(parseTarget);
+    const stateRoot = args.state ?? DEFAULT_STATE;
+    const trust = await trustFor(args, context);
+    const progress = createProgress(args, context);
+    const client = clientFor(args, context);
+    try {
+      // An expired bundle does not get young again because the clock was set back.
+      const now = Math.max(context.now(), await newestSeen(context.fs, stateRoot));
+      const bundle = await verifyBundle(context.fs, String(args.bundle), {
+        trust,
+        now,
+        name: args.name,
+        generation: numberFlag(args, 'generation', 1, Number.MAX_SAFE_INTEGER),
+        report: progress.report,
+        signal: context.signal,
+      });
+      for (const warning of bundle.warnings) progress.report({ type: 'warning', text: warning });
+      const options = {
+        allowRollback: args['allow-rollback'] ?? false,
+        forceTags: args['force-tags'] ?? false,
+        breakLock: args['break-lock'] ?? false,
+        dryRun: args['dry-run'] ?? false,
+      };
+      if (options.allowRollback)
+        progress.report({
+          type: 'warning',
+          text: `--allow-rollback: generation ${bundle.generation.sequence} is loaded even if the target has a newer one`,
+        });
+      const results: LoadResult[] = [];
+      for (const target of targets) {
+        results.push(
+          await load(
+            { bundle, target, stateRoot, ...options },
+            { fs: context.fs, client, report: progress.report, signal: context.signal, now: context.now },
+          ),
+        );
+      }
+      progress.end();
+      const mirrors = args['skip-mirrors'] ? undefined : await mirrorsAfterLoad(args, context, client, bundle, targets);
+      print(results, mirrors, args, context);
+      return 0;
+    } finally {
+      progress.end();
+      await client.close();
+    }
+  },
+};
+
+const noTarget = (bundle: string): BundleError =>
+  new BundleError('E_USAGE', 'no registry to load into', {
+    hint: `bundle load ${bundle} --registry 127.0.0.1:5000 --endpoint https://node-1:5000`,
+  });
+
+function print(results: readonly LoadResult[], mirrors: MirrorsOutcome | undefined, args: Args, context: Context): void {
+  if (args.json) {
+    const plain = results.map((r) => ({ ...r, items: r.items.map(({ error: _error, ...item }) => item) }));
+    printJson(context, { targets: plain, ...(mirrors === undefined ? {} : { mirrors }) });
+    return;
+  }
+  for (const r of results) {
+    const refused = r.items.filter((i) => i.originalIndex === 'refused').length;
+    const what =
+      r.outcome === 'unchanged'
+        ? 'nothing to do, all is there'
+        : r.outcome === 'dry-run'
+          ? 'would be loaded'
+          : `pushed ${formatBytes(r.bytesPushed)}, ${plural(r.tagsMoved, 'tag')} moved`;
+    context.stdout(`${r.target}: "${r.name}" generation ${r.sequence}, ${plural(r.items.length, 'reference')}: ${what}\n`);
+    if (refused > 0)
+      context.stdout(
+        `  ${plural(refused, 'original index', 'original indexes')} with missing platforms not taken by this registry; tags and platform digests are not affected\n`,
+      );
+    if (r.receipt !== undefined) context.stdout(`  receipt: ${r.receipt}\n`);
+  }
+  if (mirrors !== undefined) context.stdout(`${mirrors.summary}\n`);
+}

@@ -1,0 +1,142 @@
+import { BundleError } from '../../core/errors.ts';
+import { formatReference, parseReference } from '../../core/reference.ts';
+import type { CommandDefinition } from '../command.ts';
+import type { Context } from '../context.ts';
+import { type Args, NETWORK } from '../options.ts';
+import { clientFor, plural } from '../ports.ts';
+import { printJson } from '../render/failure.ts';
+import { createProgress } from '../render/progress.ts';
+
+export const lockCommand: CommandDefinition = {
+  usage: 'lock',
+  describe: 'resolve every tag of the manifest to a digest and write manifests/<name>.lock.json',
+  options: ['file', 'update', 'check', 'source-mirror', ...NETWORK],
+  examples: [
+    ['$0 lock', 'resolve what is not locked yet'],
+    ['$0 lock --update', 'ask again for every tag'],
+    ['$0 lock --check', 'say which tags moved (exit 11), one HEAD per tag'],
+  ],
+  async run(args, context) {
+    const { openProject } = await import('../../lock/project.ts');
+    const client = clientFor(args, context);
+    try {
+      const project = await openProject(context.fs, {
+        file: args.file,
+        refreshLists: args.update !== undefined || args.check === true,
+        fetchText: (url, max) => client.fetchText(url, max, context.signal),
+      });
+      return args.check ? await check(args, context, client, project) : await makeAndWrite(args, context, client, project);
+    } finally {
+      await client.close();
+    }
+  },
+};
+
+type Client = ReturnType<typeof clientFor>;
+type Project = Awaited<ReturnType<typeof import('../../lock/project.ts').openProject>>;
+
+async function check(args: Args, context: Context, client: Client, project: Project): Promise<number> {
+  const { checkLock } = await import('../../lock/lock.ts');
+  const moved = await checkLock(project.manifest, project.lock, client, context.signal);
+  const failed = moved.find((m) => m.error !== undefined);
+  if (args.json)
+    printJson(context, {
+      lock: project.lockPath,
+      moved: moved.map(({ error, ...m }) => ({ ...m, ...(error === undefined ? {} : { error: error.code }) })),
+    });
+  else {
+    for (const m of moved)
+      context.stdout(
+        `${m.ref}\n  locked ${m.locked ?? '(not locked)'}\n  now    ${m.now ?? (m.error === undefined ? '(no longer in the manifest)' : m.error.message)}\n`,
+      );
+    context.stdout(
+      moved.length === 0
+        ? `nothing moved: ${plural(project.manifest.images.length, 'reference')}\n`
+        : `${plural(moved.length, 'reference')} moved; "bundle lock --update" takes them over\n`,
+    );
+  }
+  if (failed?.error !== undefined) throw failed.error;
+  return moved.length === 0 ? 0 : 11;
+}
+
+async function makeAndWrite(args: Args, context: Context, client: Client, project: Project): Promise<number> {
+  const { writeLock } = await import('../../lock/project.ts');
+  const { lock, outcomes } = await resolveProject(args, context, client, project, updateOf(args, project));
+  const written = await writeLock(context.fs, project.lockPath, lock);
+  const changed = outcomes.filter((o) => o.outcome !== 'kept' && o.outcome !== 'unchanged');
+  if (args.json) printJson(context, { lock: project.lockPath, written, outcomes });
+  else {
+    for (const o of changed)
+      context.stdout(
+        `${o.outcome.padEnd(8)} ${o.ref}${o.was === undefined ? '' : `  ${o.was} ->`}${o.now === undefined ? '' : `  ${o.now}`}\n`,
+      );
+    context.stdout(
+      written
+        ? `${project.lockPath}: ${plural(lock.items.length, 'reference')}\n`
+        : `${project.lockPath} is up to date: ${plural(lock.items.length, 'reference')}\n`,
+    );
+  }
+  return 0;
+}
+
+function updateOf(args: Args, project: Project): 'none' | 'all' | Set<string> {
+  if (args.update === undefined) return 'none';
+  const named = args.update.filter((ref) => ref !== '');
+  if (named.length === 0) return 'all';
+  const known = new Set(project.manifest.images.map((entry) => formatReference(entry.ref)));
+  return new Set(
+    named.map((text) => {
+      const ref = formatReference(parseReference(text));
+      if (known.has(ref)) return ref;
+      throw new BundleError('E_USAGE', `--update ${text}: the manifest has no ${ref}`);
+    }),
+  );
+}
+
+/** Resolves and throws when any reference fails: a lock is whole or not written. Shared with pull. */
+export async function resolveProject(
+  args: Args,
+  context: Context,
+  client: Client,
+  project: Project,
+  update: 'none' | 'all' | ReadonlySet<string>,
+  announce = false,
+) {
+  const { makeLock } = await import('../../lock/lock.ts');
+  const { createConfigReader, createManifestReader } = await import('../../lock/resolve.ts');
+  const progress = createProgress(args, context);
+  progress.report({ type: 'phase', phase: 'resolve' });
+  const result = await makeLock(
+    { manifest: project.manifest, previous: project.lock, update, lists: project.lists },
+    {
+      client,
+      readManifest: createManifestReader(client, context.signal),
+      readConfig: createConfigReader(client, context.signal),
+      now: context.now,
+      signal: context.signal,
+      ...(announce ? { onItem: (o) => progress.report({ type: 'item', name: o.ref, outcome: o.outcome }) } : {}),
+    },
+  );
+  progress.end();
+  const failed = result.outcomes.filter((o) => o.error !== undefined);
+  const first = failed[0];
+  if (first?.error !== undefined) {
+    const rest =
+      failed.length === 1
+        ? ''
+        : `\n${failed
+            .slice(1)
+            .map((o) => o.error?.message)
+            .join('\n')}`;
+    throw new BundleError(first.error.code, `${first.error.message}${rest}`, {
+      hint: first.error.hint,
+      origin: first.error.origin,
+      cause: first.error,
+      detail: {
+        ...first.error.detail,
+        failed: failed.map((o) => ({ ref: o.ref, code: o.error?.code, message: o.error?.message })),
+      },
+    });
+  }
+  return result;
+}

@@ -1,0 +1,152 @@
+import { BundleError } from '../../core/errors.ts';
+import type { PullResult } from '../../pull/pull.ts';
+import type { PrivateKey } from '../../sign/private-key.ts';
+import { type CommandDefinition, numberFlag } from '../command.ts';
+import type { Context } from '../context.ts';
+import { type Args, NETWORK } from '../options.ts';
+import { clientFor, plural } from '../ports.ts';
+import { formatBytes } from '../render/bytes.ts';
+import { printJson } from '../render/failure.ts';
+import { createProgress } from '../render/progress.ts';
+import { TOOL } from '../version.ts';
+import { resolveProject } from './lock.ts';
+
+export const pullCommand: CommandDefinition = {
+  usage: 'pull',
+  describe: 'fetch what the lock names into a signed bundle; only what is missing moves',
+  options: [
+    'file',
+    'output',
+    'key',
+    'key-password-file',
+    'unsigned',
+    'frozen',
+    'keep',
+    'dry-run',
+    'break-lock',
+    'source-mirror',
+    ...NETWORK,
+  ],
+  examples: [
+    ['$0 pull --key release.key', 'lock what is not locked, fetch, sign: bundles/<name>'],
+    ['$0 pull --key release.key --frozen', 'in CI: fail when the lock does not answer the manifest'],
+    ['$0 pull --unsigned --dry-run', 'how many bytes would move'],
+  ],
+  async run(args, context) {
+    requireKeyChoice(args);
+    const { openProject } = await import('../../lock/project.ts');
+    const { pull } = await import('../../pull/pull.ts');
+    const client = clientFor(args, context);
+    const progress = createProgress(args, context);
+    try {
+      const keys = await keysFor(args, context);
+      const project = await openProject(context.fs, {
+        file: args.file,
+        refreshLists: false,
+        fetchText: (url, max) => client.fetchText(url, max, context.signal),
+      });
+      const lock = await lockFor(args, context, client, project);
+      const result = await pull(
+        {
+          manifest: project.manifest,
+          lock,
+          directory: args.output ?? `bundles/${project.manifest.name}`,
+          keys,
+          keep: numberFlag(args, 'keep', 1, 1000) ?? 2,
+          dryRun: args['dry-run'] ?? false,
+          created: sourceDate(context),
+          tool: TOOL,
+          breakLock: args['break-lock'] ?? false,
+        },
+        { fs: context.fs, client, report: progress.report, signal: context.signal },
+      );
+      progress.end();
+      print(result, client.requests, args, context);
+      return 0;
+    } finally {
+      progress.end();
+      await client.close();
+    }
+  },
+};
+
+function requireKeyChoice(args: Args): void {
+  if (args.unsigned && args.key !== undefined) throw new BundleError('E_USAGE', '--unsigned and --key contradict each other');
+  if (args.key !== undefined || args.unsigned || args['dry-run']) return;
+  throw new BundleError('E_USAGE', 'no key to sign the bundle with', {
+    hint: 'make one with "bundle keys generate -o release" and say --key release.key, or say --unsigned',
+  });
+}
+
+async function keysFor(args: Args, context: Context): Promise<PrivateKey[]> {
+  if (args.key === undefined || args['dry-run']) return [];
+  const { loadPrivateKey } = await import('../../sign/private-key-source.ts');
+  const { terminalPrompt } = await import('../../sign/password-prompt.ts');
+  const keys = new Map<string, PrivateKey>();
+  for (const spec of args.key) {
+    const key = await loadPrivateKey(context.fs, spec, {
+      passwordFile: args['key-password-file'],
+      env: context.env,
+      prompt: terminalPrompt(process.stdin, process.stderr),
+    });
+    keys.set(key.publicKey.keyid, key);
+  }
+  return [...keys.values()];
+}
+
+/** The lock as it is when it answers the manifest, without a request; else completed and written, unless --frozen. */
+async function lockFor(
+  args: Args,
+  context: Context,
+  client: ReturnType<typeof clientFor>,
+  project: Awaited<ReturnType<typeof import('../../lock/project.ts').openProject>>,
+) {
+  const { lockDifference } = await import('../../lock/lock.ts');
+  const { writeLock } = await import('../../lock/project.ts');
+  const { stale, extra } = lockDifference(project.manifest, project.lock);
+  if (project.lock !== undefined && stale.length === 0 && extra.length === 0) return project.lock;
+  if (args.frozen) {
+    const names = [
+      ...stale.map((e) => `${e.where}: ${e.text} is not locked as asked`),
+      ...extra.map((ref) => `${project.lockPath}: ${ref} is no longer in the manifest`),
+    ];
+    throw new BundleError(
+      'E_LOCK_STALE',
+      project.lock === undefined ? `${project.lockPath} does not exist` : names.slice(0, 20).join('\n'),
+      { hint: 'run "bundle lock" and commit the file' },
+    );
+  }
+  const { lock } = await resolveProject(args, context, client, project, 'none', true);
+  if (!args['dry-run']) await writeLock(context.fs, project.lockPath, lock);
+  return lock;
+}
+
+/** https://reproducible-builds.org/specs/source-date-epoch/ @throws BundleError E_USAGE */
+function sourceDate(context: Context): string | undefined {
+  const text = context.env.SOURCE_DATE_EPOCH;
+  if (text === undefined || text === '') return undefined;
+  if (!/^\d{1,11}$/.test(text))
+    throw new BundleError('E_USAGE', `SOURCE_DATE_EPOCH ${JSON.stringify(text)} is not a number of seconds`);
+  return `${new Date(Number(text) * 1000).toISOString().slice(0, 19)}Z`;
+}
+
+function print(result: PullResult, requests: number, args: Args, context: Context): void {
+  if (args.json) {
+    printJson(context, { ...result, requests });
+    return;
+  }
+  const { directory, sequence } = result;
+  const moved = `${formatBytes(result.bytesFetched)} of ${formatBytes(result.bytesTotal)}`;
+  const count = plural(result.items.length, 'reference');
+  if (result.outcome === 'dry-run') {
+    for (const item of result.items)
+      context.stdout(`${item.outcome === 'present' ? 'present' : 'fetch  '}  ${item.ref}  ${formatBytes(item.bytes)}\n`);
+    context.stdout(`would fetch ${moved} for ${count} into ${directory}\n`);
+    return;
+  }
+  const signed =
+    result.signers.length === 0 ? 'UNSIGNED' : `signed by ${result.signers.map((keyid) => keyid.slice(0, 12)).join(', ')}`;
+  if (result.outcome === 'unchanged')
+    context.stdout(`${directory}: nothing new, generation ${sequence} stays: ${count}, ${plural(requests, 'request')}\n`);
+  else context.stdout(`${directory}: generation ${sequence}, ${count}, fetched ${moved}, ${signed}\n`);
+}

@@ -1,0 +1,95 @@
+import type { Options } from 'yargs';
+
+type Extra = Omit<Options, 'type'>;
+const text = (describe: string, extra: Extra = {}) => ({ requiresArg: true, describe, ...extra, type: 'string' }) as const;
+const list = (describe: string, extra: Extra = {}) =>
+  ({ string: true, requiresArg: true, describe, ...extra, type: 'array' }) as const;
+const flag = (describe: string, extra: Extra = {}) => ({ describe, ...extra, type: 'boolean' }) as const;
+
+/** Every flag of every command, said once: a name means the same everywhere (design.md section 8). */
+export const OPTIONS = {
+  file: text('manifest (default: the only one in manifests/)', { alias: 'f' }),
+  output: text('where to write; "-" is standard output', { alias: 'o' }),
+  registry: list('registry to push to, host[:port][/path]; repeatable'),
+  endpoint: list(
+    'URL by which the nodes reach the registry, such as https://node-1:5000; repeatable (default: the registry itself)',
+  ),
+  'plain-http': list('host[:port] that speaks plain HTTP; repeatable'),
+  'ca-file': list("PEM file with a CA to trust beside the system's; repeatable"),
+  'certs-dir': text('directory <host[:port]>/{*.crt,*.cert,*.key} with CAs and client certificates per host, as Docker has it'),
+  authfile: text('credentials file (default: where docker and podman login leave them)'),
+  'allow-realm': list(
+    'host that may get credentials as a token service although it shares no domain with its registry; repeatable',
+  ),
+  'source-mirror': list('fetch an origin through a proxy registry: docker.io=https://mirror.corp/v2/hub; repeatable'),
+  concurrency: text('transfers at once (default 8)'),
+  'per-host': text('transfers at once per host (default: the same)'),
+  key: list('private key to sign with, FILE or env://NAME; repeatable'),
+  'key-password-file': text("file with the key's password (or BUNDLE_KEY_PASSWORD, COSIGN_PASSWORD, or a prompt)"),
+  unsigned: flag('pull without signing; load will refuse it until it is signed'),
+  trust: list('public key (.pub) or directory of them that may sign; repeatable (default: /etc/bundle/trust)'),
+  'insecure-skip-signature': flag('DANGEROUS: accept a bundle whoever made it; digests are still checked'),
+  state: text('directory that remembers what was loaded (default: /var/lib/bundle)'),
+  name: text('refuse any other bundle than this one'),
+  generation: text('a generation by its sequence number (default: the newest)'),
+  keep: text('generations to keep, the newest included (default 2)'),
+  frozen: flag('fail instead of changing the lock'),
+  update: list('ask again what this reference means (all without a value); repeatable', { requiresArg: false }),
+  check: flag('only say what changed; exit 11 when something did'),
+  'exit-code': flag('exit 11 when there are differences'),
+  'allow-rollback': flag('load a generation older than the target has'),
+  'force-tags': flag('move tags that another bundle owns'),
+  'break-lock': flag('take over a lock that another host left behind'),
+  'registries-yaml': text('k3s mirror file to write (default: /etc/rancher/k3s/registries.yaml where that directory exists)'),
+  'node-auth': text('file with user:password that the nodes log in with; never the credentials that push'),
+  'node-ca-file': text('path on the nodes of the CA of the endpoints (default: --ca-file)'),
+  'node-skip-verify': flag("nodes do not check the endpoint's certificate"),
+  'hosts-toml': flag('print the hosts.toml files that k3s will derive'),
+  'skip-mirrors': flag('do not touch registries.yaml'),
+  prove: flag('prove the mirrors: resolve one reference per origin, by tag and by digest, with ctr where there is one'),
+  ctr: text('the ctr command to prove with (default: "k3s ctr" or "ctr" where found)'),
+  restart: flag('restart k3s or k3s-agent when the file changed; put the old file back if it does not come up'),
+  force: flag('take our entries where others differ'),
+  listen: text('address to serve on (default 127.0.0.1:5000)'),
+  'tls-cert': text('PEM certificate chain to serve TLS with'),
+  'tls-key': text('PEM key of --tls-cert'),
+  'dry-run': flag('say what would be moved or written, and do nothing'),
+  json: flag('one JSON document on standard output at the end'),
+  progress: text('auto, bars, plain, json or none, on standard error', { choices: ['auto', 'bars', 'plain', 'json', 'none'] }),
+  quiet: flag('errors only', { alias: 'q' }),
+  verbose: flag('more detail, and stack traces of unexpected errors', { alias: 'v' }),
+} as const satisfies Record<string, Options>;
+
+export type OptionName = keyof typeof OPTIONS;
+
+type Value<N extends OptionName> = (typeof OPTIONS)[N] extends { type: 'boolean' }
+  ? boolean
+  : (typeof OPTIONS)[N] extends { type: 'array' }
+    ? string[]
+    : string;
+
+export type Args = Readonly<{ [N in OptionName]?: Value<N> }> & Readonly<Record<string, unknown>>;
+
+/** Every command has these. */
+export const COMMON: readonly OptionName[] = ['json', 'progress', 'quiet', 'verbose'];
+export const NETWORK: readonly OptionName[] = [
+  'plain-http',
+  'ca-file',
+  'certs-dir',
+  'authfile',
+  'allow-realm',
+  'concurrency',
+  'per-host',
+];
+export const GATE: readonly OptionName[] = ['trust', 'insecure-skip-signature', 'name', 'generation'];
+export const NODES: readonly OptionName[] = [
+  'endpoint',
+  'registries-yaml',
+  'node-auth',
+  'node-ca-file',
+  'node-skip-verify',
+  'force',
+  'restart',
+  'prove',
+  'ctr',
+];

@@ -1,0 +1,48 @@
+import { BundleError } from '../core/errors.ts';
+import { createRegistryClient, type RegistryClient } from '../registry/client.ts';
+import { createCredentialStore } from '../registry/credentials.ts';
+import { parseSourceMirrors } from '../registry/endpoint.ts';
+import { loadTrust, type Trust } from '../sign/trust.ts';
+import { numberFlag } from './command.ts';
+import type { Context } from './context.ts';
+import type { Args } from './options.ts';
+
+export const DEFAULT_TRUST = '/etc/bundle/trust';
+export const DEFAULT_STATE = '/var/lib/bundle';
+
+/** @throws BundleError E_USAGE */
+export function clientFor(args: Args, context: Context): RegistryClient {
+  const warn = (text: string): void => context.stderr(`warning: ${text}\n`);
+  const perHost = numberFlag(args, 'per-host', 1, 256);
+  const concurrency = numberFlag(args, 'concurrency', 1, 256);
+  return createRegistryClient({
+    credentials: createCredentialStore(context.fs, context.env, { authFile: args.authfile, warn }),
+    environment: context.env,
+    plainHttp: (args['plain-http'] ?? []).map((host) => host.toLowerCase()),
+    caFiles: args['ca-file'] ?? [],
+    certsDir: args['certs-dir'],
+    allowRealms: args['allow-realm'] ?? [],
+    sourceMirrors: parseSourceMirrors(args['source-mirror'] ?? []),
+    ...(concurrency === undefined ? {} : { concurrency }),
+    ...(perHost === undefined ? {} : { perHost }),
+    warn,
+  });
+}
+
+/** Trust got beforehand; there is no default that skips it. @throws BundleError E_TRUST_FILE */
+export async function trustFor(args: Args, context: Context): Promise<Trust | 'insecure-skip'> {
+  if (args['insecure-skip-signature']) {
+    if (args.trust !== undefined) throw new BundleError('E_USAGE', '--insecure-skip-signature and --trust contradict each other');
+    context.stderr('WARNING: --insecure-skip-signature: whoever could write to the medium decides what is loaded\n');
+    return 'insecure-skip';
+  }
+  if (args.trust !== undefined && args.trust.length > 0) return loadTrust(context.fs, args.trust);
+  if ((await context.fs.stat(DEFAULT_TRUST)) === undefined) {
+    throw new BundleError('E_TRUST_FILE', `no public key to check the bundle with: there is no ${DEFAULT_TRUST}`, {
+      hint: `put the .pub file of "bundle keys generate" there by another way than the medium, or name it: --trust release.pub`,
+    });
+  }
+  return loadTrust(context.fs, [DEFAULT_TRUST]);
+}
+
+export const plural = (n: number, one: string, many = `${one}s`): string => `${n} ${n === 1 ? one : many}`;

@@ -1,0 +1,60 @@
+import yargs from 'yargs';
+import { BundleError } from '../core/errors.ts';
+import { toModule } from './command.ts';
+import { COMMANDS } from './commands/index.ts';
+import type { Context } from './context.ts';
+import { reportFailure } from './render/failure.ts';
+import { VERSION } from './version.ts';
+
+/** Runs one command line and says with what code the process should end. Nothing here touches the process itself. */
+export async function run(argv: readonly string[], context: Context): Promise<number> {
+  let exitCode = 0;
+  const done = (code: number): void => {
+    exitCode = code;
+  };
+  const parser = yargs()
+    .scriptName('bundle')
+    .usage('$0 <command>\n\nCarries images across an air gap: pull into a signed bundle here, verify and load it there.')
+    .parserConfiguration({
+      'parse-numbers': false,
+      'parse-positional-numbers': false,
+      'dot-notation': false,
+      'greedy-arrays': false,
+      // `--no-verify` must be an unknown flag, not "verify: false".
+      'boolean-negation': false,
+      'camel-case-expansion': false,
+    })
+    .version(VERSION)
+    .help()
+    .alias('h', 'help')
+    .wrap(Math.min(120, context.terminalWidth()))
+    .strict()
+    .demandCommand(1, 'say what to do, for example: bundle pull')
+    .recommendCommands()
+    .exitProcess(false)
+    .showHelpOnFail(false)
+    .epilogue('Each flag can be set as BUNDLE_<FLAG>. Exit codes and formats: docs/design.md')
+    .fail((message: string | null, error: Error | undefined) => {
+      throw (
+        error ?? new BundleError('E_USAGE', message ?? "this command line can't be understood", { hint: 'see "bundle --help"' })
+      );
+    });
+  for (const definition of COMMANDS) parser.command(toModule(definition, context, done));
+  try {
+    await parser.parseAsync([...argv], {}, (_error, _argv, output) => {
+      if (output !== '') context.stdout(`${output}\n`);
+    });
+    return exitCode;
+  } catch (error) {
+    if (context.signal.aborted) return interrupted(context);
+    return reportFailure(error, context, {
+      json: argv.includes('--json'),
+      verbose: argv.includes('-v') || argv.includes('--verbose'),
+    });
+  }
+}
+
+function interrupted(context: Context): number {
+  context.stderr('interrupted; run the same command again, it goes on where it stopped\n');
+  return context.signal.reason === 'SIGTERM' ? 143 : 130;
+}

@@ -1,0 +1,6 @@
+import packageJson from '../../package.json' with { type: 'json' };
+
+export const VERSION: string = packageJson.version;
+
+/** Written into every statement. */
+export const TOOL = `bundle ${VERSION}`;

@@ -1,0 +1,81 @@
+import { resolve } from 'node:path';
+import { digestOf } from '../core/digest.ts';
+import { lockDirectory } from '../files/directory-lock.ts';
+import type { FileSystem } from '../files/file-system.ts';
+import { type Installed, installRegistriesYaml, readRegistriesFile } from './install.ts';
+import { type LintWarning, lintRegistries } from './lint.ts';
+import { mergeRegistries } from './merge.ts';
+import { mirrorsStatePath, readMirrorsState, settledRecord, writeMirrorsState } from './mirrors-state.ts';
+import type { Registries } from './registries.ts';
+import { parseRegistriesYaml } from './registries-yaml.ts';
+
+export type ApplyRequest = Readonly<{
+  file: string;
+  bundle: string;
+  desired: Registries;
+  stateRoot: string;
+  force: boolean;
+  dryRun: boolean;
+  prove?: (registries: Registries) => Promise<void>;
+}>;
+export type Applied = Installed &
+  Readonly<{ text: string; registries: Registries; changes: readonly string[]; warnings: readonly LintWarning[] }>;
+
+/**
+ * Brings what a bundle needs into a node's registries.yaml: merged three ways, proven before it is put in place, written once, and remembered.
+ * @param request.prove throws when the mirrors don't resolve; then nothing was written
+ * @throws BundleError E_MIRRORS, E_MIRRORS_CONFLICT, E_MIRROR_CHECK, E_LOCKED, E_DISK
+ */
+export async function applyMirrors(fs: FileSystem, request: ApplyRequest): Promise<Applied> {
+  const file = resolve(request.file);
+  const path = mirrorsStatePath(request.stateRoot, file);
+  const directory = `${request.stateRoot}/mirrors`;
+  if (request.dryRun) return apply(fs, request, file, path);
+  await fs.mkdir(directory);
+  const lock = await lockDirectory(fs, directory, { command: `bundle mirrors ${request.bundle}` });
+  try {
+    return await apply(fs, request, file, path);
+  } finally {
+    await lock.release();
+  }
+}
+
+async function apply(fs: FileSystem, request: ApplyRequest, file: string, path: string): Promise<Applied> {
+  const existing = await readRegistriesFile(fs, file);
+  const state = await readMirrorsState(fs, path);
+  const before = settledRecord(state, existing);
+  const merged = mergeRegistries({
+    existing,
+    file,
+    bundle: request.bundle,
+    written: before,
+    desired: request.desired,
+    force: request.force,
+  });
+  const { registries } = parseRegistriesYaml(merged.text, file);
+  const warnings = lintRegistries(registries);
+  await request.prove?.(registries);
+  const install = () =>
+    installRegistriesYaml(fs, {
+      path: file,
+      text: merged.text,
+      expected: existing,
+      bundle: request.bundle,
+      dryRun: request.dryRun,
+    });
+  const after = { ...before, [request.bundle]: merged.written };
+  if (request.dryRun) return { ...(await install()), text: merged.text, registries, changes: merged.changes, warnings };
+  if (merged.changed)
+    await writeMirrorsState(fs, path, file, {
+      written: before,
+      pending: { text: digestOf(Buffer.from(merged.text)), written: after },
+    });
+  const installed = await install();
+  const settled = JSON.stringify({ written: after }) === JSON.stringify(state);
+  if (!settled) await writeMirrorsState(fs, path, file, { written: after });
+  const restore = async (): Promise<void> => {
+    await installed.restore();
+    await writeMirrorsState(fs, path, file, { written: before });
+  };
+  return { ...installed, restore, text: merged.text, registries, changes: merged.changes, warnings };
+}

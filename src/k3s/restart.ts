@@ -1,0 +1,98 @@
+import { BundleError } from '../core/errors.ts';
+import type { Spawn } from './spawn.ts';
+
+export type RestartRequest = Readonly<{
+  spawn: Spawn;
+  /** Whether registries.yaml was changed since k3s last started. */
+  changed: boolean;
+  /** Puts the old registries.yaml back (`Installed.restore`). */
+  restore: () => Promise<void>;
+  clock: Readonly<{ now(): number; sleep(ms: number): Promise<void> }>;
+  /** Unit names in the order of search, without ".service". Default: k3s, k3s-agent. */
+  units?: readonly string[];
+  /** How long k3s may take to come up, milliseconds. Default 180 000: a cold server imports its images before it is ready. */
+  timeoutMs?: number;
+  /** For how long it must stay up with one process before that counts, milliseconds. Default 10 000. */
+  settleMs?: number;
+}>;
+
+export type RestartResult = Readonly<{
+  restarted: boolean;
+  unit: string | undefined;
+  why: 'changed' | 'unchanged' | 'not running';
+}>;
+
+const POLL_MS = 1000;
+const QUERY_MS = 10_000;
+
+type UnitState = Readonly<{ active: string; pid: string }>;
+
+function createUnits({ spawn, clock, timeoutMs = 180_000, settleMs = 10_000 }: RestartRequest) {
+  async function stateOf(unit: string): Promise<UnitState> {
+    const { stdout } = await spawn(['systemctl', 'show', `${unit}.service`, '--property=ActiveState,MainPID'], {
+      timeoutMs: QUERY_MS,
+    });
+    const lines = stdout.toString().split('\n');
+    const field = (name: string): string | undefined => lines.find((line) => line.startsWith(`${name}=`))?.slice(name.length + 1);
+    return { active: field('ActiveState') ?? 'unknown', pid: field('MainPID') ?? '0' };
+  }
+
+  /**
+   * Restarts and waits until one process has been active for `settleMs`: a k3s that dies of its registries.yaml is "active" for a moment
+   * again and again, since its unit restarts it.
+   * @returns undefined when it is up, else what was seen last
+   */
+  async function restart(unit: string): Promise<string | undefined> {
+    const deadline = clock.now() + timeoutMs;
+    const { status, stderr } = await spawn(['systemctl', 'restart', `${unit}.service`], { timeoutMs });
+    if (status !== 0)
+      return status === undefined ? 'systemctl restart did not end' : lastLine(stderr) || `systemctl restart: exit ${status}`;
+    let since = clock.now();
+    let pid: string | undefined;
+    let seen: UnitState = { active: 'unknown', pid: '0' };
+    while (clock.now() < deadline) {
+      seen = await stateOf(unit);
+      if (seen.active === 'failed') break;
+      if (seen.active !== 'active' || seen.pid !== pid) {
+        since = clock.now();
+        pid = seen.active === 'active' ? seen.pid : undefined;
+      } else if (clock.now() - since >= settleMs) return undefined;
+      await clock.sleep(POLL_MS);
+    }
+    return `its state is ${seen.active}`;
+  }
+
+  return { stateOf, restart };
+}
+
+const lastLine = (text: string): string => text.trim().split('\n').at(-1)?.slice(0, 300) ?? '';
+
+/**
+ * Restarts k3s or k3s-agent, which read registries.yaml at their start only, and waits until it stays up. When it does not, the old file is
+ * put back and k3s restarted again.
+ * @throws BundleError E_MIRRORS when k3s did not come back with the new file, E_NOT_FOUND without systemctl
+ */
+export async function restartK3s(request: RestartRequest): Promise<RestartResult> {
+  if (!request.changed) return { restarted: false, unit: undefined, why: 'unchanged' };
+  const units = createUnits(request);
+  let unit: string | undefined;
+  for (const name of request.units ?? ['k3s', 'k3s-agent']) {
+    const { active } = await units.stateOf(name);
+    if (unit === undefined && ['active', 'activating', 'reloading'].includes(active)) unit = name;
+  }
+  if (unit === undefined) return { restarted: false, unit, why: 'not running' };
+  const trouble = await units.restart(unit);
+  if (trouble === undefined) return { restarted: true, unit, why: 'changed' };
+  await request.restore();
+  await request.spawn(['systemctl', 'reset-failed', `${unit}.service`], { timeoutMs: QUERY_MS });
+  const still = await units.restart(unit);
+  const after =
+    still === undefined
+      ? 'the old file is back and it runs again'
+      : `the old file is back, but it does not run either (${still})`;
+  throw new BundleError('E_MIRRORS', `${unit}.service did not come up with the new registries.yaml (${trouble}); ${after}`, {
+    origin: 'host',
+    hint: `look for the reason with: journalctl -u ${unit} -n 50`,
+    detail: { unit, restored: true, running: still === undefined },
+  });
+}

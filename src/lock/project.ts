@@ -1,0 +1,73 @@
+import { dirname } from 'node:path';
+import { BundleError, isBundleError } from '../core/errors.ts';
+import { byteOrder } from '../core/json.ts';
+import { LIMITS } from '../core/limits.ts';
+import { formatReference } from '../core/reference.ts';
+import { writeFileDurable } from '../files/durable-write.ts';
+import type { FileSystem } from '../files/file-system.ts';
+import { findManifest } from '../manifest/find-manifest.ts';
+import { expandImageLists, parseImageList } from '../manifest/image-list.ts';
+import { isListUrl, listName } from '../manifest/list-source.ts';
+import type { Manifest } from '../manifest/manifest.ts';
+import { readManifest } from '../manifest/read-manifest.ts';
+import { encodeLockFile, type LockedList, type LockFile, parseLockFile } from './lock-file.ts';
+
+/** A manifest with its lists read, and the lock beside it. */
+export type Project = Readonly<{
+  manifest: Manifest;
+  manifestPath: string;
+  lock: LockFile | undefined;
+  lockPath: string;
+  lists: readonly LockedList[];
+}>;
+
+export type OpenOptions = Readonly<{
+  file?: string | undefined;
+  /** Reads lists behind URLs again, although the lock says what they said. */
+  refreshLists: boolean;
+  fetchText: (url: string, maxBytes: number) => Promise<string>;
+}>;
+
+/** @throws BundleError E_USAGE, E_MANIFEST, E_LOCK, E_NETWORK (a list behind a URL) */
+export async function openProject(fs: FileSystem, options: OpenOptions): Promise<Project> {
+  const manifestPath = await findManifest(fs, options.file);
+  const written = await readManifest(fs, manifestPath);
+  const lockPath = `${dirname(manifestPath)}/${written.name}.lock.json`;
+  const lock = await readLock(fs, lockPath);
+  if (lock !== undefined && lock.name !== written.name)
+    throw new BundleError('E_LOCK', `${lockPath} is the lock of "${lock.name}", not of "${written.name}"`);
+  const lists: LockedList[] = [];
+  const manifest = await expandImageLists(written, async (source) => {
+    if (!isListUrl(source)) return readListFile(fs, source);
+    const known = options.refreshLists ? undefined : lock?.lists?.find((l) => l.source === listName(source));
+    const text = known?.refs.join('\n') ?? (await options.fetchText(source, LIMITS.imageListBytes));
+    lists.push({ source: listName(source), refs: parseImageList(text, listName(source)).map((i) => formatReference(i.ref)) });
+    return text;
+  });
+  return { manifest, manifestPath, lock, lockPath, lists: lists.sort((a, b) => byteOrder(a.source, b.source)) };
+}
+
+async function readLock(fs: FileSystem, path: string): Promise<LockFile | undefined> {
+  return (await fs.stat(path)) === undefined ? undefined : parseLockFile(await fs.readFile(path, LIMITS.lockFileBytes), path);
+}
+
+async function readListFile(fs: FileSystem, path: string): Promise<string> {
+  try {
+    return (await fs.readFile(path, LIMITS.imageListBytes)).toString('utf8');
+  } catch (error) {
+    if (isBundleError(error)) throw new BundleError('E_MANIFEST', `image list ${path}: ${error.message}`, { cause: error });
+    throw new BundleError('E_MANIFEST', `image list ${path} can't be read: ${(error as Error).message}`, {
+      cause: error,
+      hint: 'paths are meant from the folder of the manifest',
+    });
+  }
+}
+
+/** Writes only when the bytes differ. @returns whether it was written */
+export async function writeLock(fs: FileSystem, path: string, lock: LockFile): Promise<boolean> {
+  const bytes = encodeLockFile(lock);
+  const before = (await fs.stat(path)) === undefined ? undefined : await fs.readFile(path, LIMITS.lockFileBytes);
+  if (before?.equals(bytes)) return false;
+  await writeFileDurable(fs, path, bytes);
+  return true;
+}

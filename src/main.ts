@@ -1,0 +1,25 @@
+import { run } from './cli/run.ts';
+import { nodeFileSystem } from './files/node-file-system.ts';
+
+/** The edge: the only file that knows the process. */
+const abort = new AbortController();
+for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143], ['SIGHUP', 129]] as const) {
+  process.on(signal, () => {
+    if (abort.signal.aborted) process.exit(code);
+    abort.abort(signal);
+    // Whatever does not end by itself soon is ended: every write path survives that.
+    setTimeout(() => process.exit(code), 3000).unref();
+  });
+}
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 7));
+
+process.exitCode = await run(process.argv.slice(2), {
+  fs: nodeFileSystem,
+  env: process.env,
+  stdout: (text) => process.stdout.write(text),
+  stderr: (text) => process.stderr.write(text),
+  stderrIsTerminal: process.stderr.isTTY === true,
+  terminalWidth: () => process.stderr.columns ?? 100,
+  now: () => Date.now(),
+  signal: abort.signal,
+});

@@ -1,0 +1,28 @@
+import type { Platform } from '../core/platform.ts';
+import type { Reference } from '../core/reference.ts';
+
+/** The user's wish, checked: what `manifests/<name>.yaml` says, with every default filled in. */
+export type Manifest = Readonly<{
+  name: string;
+  platforms: 'all' | readonly Platform[];
+  images: readonly ImageEntry[];
+  /** Files and URLs of references still to be read; empty once expanded. */
+  imageLists: readonly string[];
+  /** How long after `created` a generation may be loaded, in milliseconds. */
+  expiresMs?: number;
+}>;
+
+export type ImageEntry = Readonly<{
+  ref: Reference;
+  /** As the user wrote it. */
+  text: string;
+  /** Its own, or the manifest's. */
+  platforms: 'all' | readonly Platform[];
+  index?: 'exact';
+  aliases: readonly Alias[];
+  /** `file:line:column` */
+  where: string;
+}>;
+
+/** An extra name at the target, below the target itself: `argoproj/argocd:v3.2.0`. */
+export type Alias = Readonly<{ repository: string; tag: string }>;

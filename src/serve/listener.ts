@@ -1,0 +1,102 @@
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import { LIMITS } from '../core/limits.ts';
+import { readAll } from '../core/verified.ts';
+import { needsOf } from './access.ts';
+import { type RequestRecord, type ResponseRecord, reportWhenClosed, requestRecord } from './access-log.ts';
+import { type Answer, refusalAnswer, sendAnswer } from './answer.ts';
+import type { Authenticator } from './authenticator.ts';
+import type { Exchange, Service } from './exchange.ts';
+import { handle, isReading } from './handle.ts';
+import { Refusal, refusalOf } from './refusal.ts';
+import { parseTarget } from './route.ts';
+
+export type ListenerOptions = Readonly<{
+  service: Service;
+  authenticator: Authenticator;
+  scheme: 'http' | 'https';
+  onRequest?: ((record: RequestRecord) => void) | undefined;
+  onResponse?: ((record: ResponseRecord) => void) | undefined;
+}>;
+
+/** A client that sent `Expect: 100-continue` holds its body back until it is asked for. */
+type Waiting = { asked: boolean };
+
+/** Two listeners over the same handlers: for ordinary requests and for those that wait for a 100. */
+export function createListeners(options: ListenerOptions): { request: RequestListener; checkContinue: RequestListener } {
+  const serve = (request: IncomingMessage, response: ServerResponse, waiting: Waiting): void => {
+    const record = requestRecord(request);
+    const outcome: { sent: number; error: unknown } = { sent: 0, error: undefined };
+    options.onRequest?.(record);
+    if (options.onResponse !== undefined) reportWhenClosed(record, response, outcome, options.onResponse);
+    response.setHeader('Docker-Distribution-API-Version', 'registry/2.0');
+    exchange(options, request, response, waiting, outcome).catch((error: unknown) => {
+      outcome.error = error;
+      response.destroy(); // cut off rather than padded: the length promised does not come
+    });
+  };
+  return {
+    request: (request, response) => serve(request, response, { asked: true }),
+    checkContinue: (request, response) => serve(request, response, { asked: false }),
+  };
+}
+
+async function exchange(
+  options: ListenerOptions,
+  request: IncomingMessage,
+  response: ServerResponse,
+  waiting: Waiting,
+  outcome: { sent: number; error: unknown },
+): Promise<void> {
+  const refuse = (error: unknown): Answer => {
+    const refusal = refusalOf(error);
+    if (refusal.status >= 500) outcome.error = error;
+    return refusalAnswer(refusal);
+  };
+  const answer = await answerTo(options, request, response, waiting).catch(refuse);
+  try {
+    outcome.sent = await sendAnswer(request, response, answer, waiting.asked);
+  } catch (error) {
+    if (response.headersSent || response.destroyed) throw error;
+    outcome.sent = await sendAnswer(request, response, refuse(error), waiting.asked);
+  }
+}
+
+async function answerTo(
+  options: ListenerOptions,
+  request: IncomingMessage,
+  response: ServerResponse,
+  waiting: Waiting,
+): Promise<Answer> {
+  const { authenticator, service } = options;
+  const method = request.method ?? 'GET';
+  const { route, query } = parseTarget(request.url ?? '/');
+  const body = (): AsyncIterable<Uint8Array> => {
+    if (!waiting.asked) response.writeContinue();
+    waiting.asked = true;
+    return request.iterator({ destroyOnReturn: false });
+  };
+  const { authorization, host } = request.headers;
+  if (route.kind === 'token') return answerToken(authenticator, method, query, authorization, body);
+  const { needed, wanted } = needsOf(route, method, query);
+  const base = `${options.scheme}://${/^[\w.:[\]-]{1,255}$/.test(host ?? '') ? host : 'localhost'}`;
+  const credentials = { authorization, base };
+  // Nobody needs to log in to be told that nothing can be written here.
+  const readOnly = service.writing === undefined && !isReading(method);
+  const grant = authenticator.authorize(credentials, readOnly ? [] : needed, wanted);
+  const handled: Exchange = { method, query, headers: request.headers, grant, body };
+  return handle(service, handled, route);
+}
+
+async function answerToken(
+  { tokens }: Authenticator,
+  method: string,
+  query: URLSearchParams,
+  authorization: string | undefined,
+  body: () => AsyncIterable<Uint8Array>,
+): Promise<Answer> {
+  if (tokens === undefined) throw new Refusal(404, 'UNSUPPORTED', 'there is no token service here');
+  if (isReading(method)) return tokens.answer({ fields: query, oauth: false, authorization });
+  if (method !== 'POST') throw new Refusal(405, 'UNSUPPORTED', 'GET or POST', { headers: { Allow: 'GET, POST' } });
+  const form = await readAll(body(), LIMITS.tokenBytes, 'a token request');
+  return tokens.answer({ fields: new URLSearchParams(form.toString('utf8')), oauth: true, authorization });
+}

@@ -1,0 +1,42 @@
+import { BundleError, isBundleError } from '../core/errors.ts';
+import { LIMITS } from '../core/limits.ts';
+import type { FileSystem } from '../files/file-system.ts';
+import { readPrivateKey } from './key-file.ts';
+import { type PasswordOptions, readPassword } from './password.ts';
+import type { PrivateKey } from './private-key.ts';
+
+const VARIABLE = /^env:\/\/([A-Za-z_][A-Za-z0-9_]*)$/;
+
+/**
+ * The signing key that `--key` names: a file, or `env://NAME` for a variable that holds the PEM text.
+ * @throws BundleError E_KEY_FILE, E_KEY_PASSWORD; E_USAGE for another kind of name
+ */
+export async function loadPrivateKey(fs: FileSystem, spec: string, options: PasswordOptions): Promise<PrivateKey> {
+  const pem = spec.includes('://') ? fromEnvironment(spec, options.env) : await fromFile(fs, spec);
+  return readPrivateKey(pem, () => readPassword(fs, options, `Password for ${spec}: `), spec);
+}
+
+function fromEnvironment(spec: string, env: PasswordOptions['env']): string {
+  const name = VARIABLE.exec(spec)?.[1];
+  if (name === undefined) {
+    throw new BundleError('E_USAGE', `--key ${spec}: want a file or env://NAME`, {
+      hint: 'keys in a KMS or on a token are not supported yet',
+    });
+  }
+  const pem = env[name];
+  if (pem !== undefined && pem !== '') return pem;
+  throw new BundleError('E_KEY_FILE', `--key ${spec}: the variable ${name} is ${pem === '' ? 'empty' : 'not set'}`, {
+    hint: `put the text of the .key file into ${name}`,
+  });
+}
+
+async function fromFile(fs: FileSystem, path: string): Promise<string> {
+  try {
+    return (await fs.readFile(path, LIMITS.keyFileBytes)).toString('latin1');
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    const hint =
+      isBundleError(error) && error.code === 'E_NOT_REGULAR' ? 'links are not followed: name the file itself' : undefined;
+    throw new BundleError('E_KEY_FILE', `key file ${path}: can't be read: ${why}`, { cause: error, hint });
+  }
+}
