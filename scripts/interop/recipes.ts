@@ -21,6 +21,8 @@ export type DebianRecipe = Readonly<{
   programs: Readonly<Record<string, Program>>;
   /** Name of a link under `roots/` to the unpacked folder (or a folder in it). */
   roots?: Readonly<Record<string, string>>;
+  /** Folder whose files are deleted but for the programs named: one emulator of fifty. */
+  onlyProgramsIn?: string;
 }>;
 
 export type GoRecipe = Readonly<{
@@ -90,6 +92,7 @@ const DEBIAN: readonly DebianRecipe[] = [
     suite: 'bookworm',
     packages: ['qemu-user-static'],
     programs: { 'qemu-aarch64-static': plain('usr/bin/qemu-aarch64-static') },
+    onlyProgramsIn: 'usr/bin',
   },
   {
     kind: 'debian',

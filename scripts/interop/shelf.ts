@@ -29,8 +29,9 @@ export async function install(recipe: Recipe, fill: (folder: string) => Promise<
   const version = await fill(staging);
   const folder = join(recipe.name, `${version.replaceAll(/[^\w.+~-]/g, '_')}-${hashOf(recipe).slice(0, 6)}`);
   const place = join(toolsFolder, folder);
-  rmSync(place, { recursive: true, force: true });
-  mkdirSync(join(place, '..'), { recursive: true });
+  // Earlier versions go: nothing points at them any more.
+  rmSync(join(toolsFolder, recipe.name), { recursive: true, force: true });
+  mkdirSync(join(toolsFolder, recipe.name), { recursive: true });
   renameSync(staging, place);
   mkdirSync(join(toolsFolder, 'stamps'), { recursive: true });
   const installed = { recipe: hashOf(recipe), folder, version };

@@ -43,6 +43,11 @@ export interface FileSystem {
   openRead(path: string): Promise<ReadHandle>;
   /** Whole content of a regular file of at most `maxBytes`. @throws BundleError E_NOT_REGULAR, E_LIMIT */
   readFile(path: string, maxBytes: number): Promise<Buffer>;
+  /**
+   * The same for a file that the user of this machine named (keys, manifests, credentials): links are followed and pipes are read, since secrets
+   * are mounted as links and passwords come as `<(…)`. Never for anything on a medium. @throws BundleError E_NOT_REGULAR for a directory, E_LIMIT
+   */
+  readUserFile(path: string, maxBytes: number): Promise<Buffer>;
   /** Names in a directory, sorted. */
   list(path: string): Promise<string[]>;
   /** undefined when there is nothing of that name. Does not follow links. */

@@ -81,6 +81,23 @@ async function readFile(path: string, maxBytes: number): Promise<Buffer> {
   }
 }
 
+async function readUserFile(path: string, maxBytes: number): Promise<Buffer> {
+  const handle = await open(path, O_RDONLY);
+  try {
+    if ((await handle.stat()).isDirectory()) throw new BundleError('E_NOT_REGULAR', `${path} is a directory`);
+    const chunks: Buffer[] = [];
+    for (let length = 0; ; ) {
+      const { bytesRead, buffer } = await handle.read(Buffer.allocUnsafe(64 * 1024), 0, 64 * 1024, null);
+      if (bytesRead === 0) return Buffer.concat(chunks, length);
+      length += bytesRead;
+      if (length > maxBytes) throw new BundleError('E_LIMIT', `${path} is longer than the limit of ${maxBytes} bytes`);
+      chunks.push(buffer.subarray(0, bytesRead));
+    }
+  } finally {
+    await handle.close();
+  }
+}
+
 async function stat(path: string): Promise<FileStat | undefined> {
   try {
     const s = await lstat(path);
@@ -124,6 +141,7 @@ export const nodeFileSystem: FileSystem = {
   syncFile: (path) => syncPath(path, O_RDONLY | O_NOFOLLOW),
   openRead,
   readFile,
+  readUserFile,
   list: async (path) => (await readdir(path)).sort(),
   stat,
   async freeBytes(path) {

@@ -1,4 +1,5 @@
 import { dirname } from 'node:path';
+import { digestOf, hexOf } from '../core/digest.ts';
 import { BundleError, isBundleError } from '../core/errors.ts';
 import { byteOrder } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
@@ -9,7 +10,7 @@ import { findManifest } from '../manifest/find-manifest.ts';
 import { expandImageLists, parseImageList } from '../manifest/image-list.ts';
 import { isListUrl, listName } from '../manifest/list-source.ts';
 import type { Manifest } from '../manifest/manifest.ts';
-import { readManifest } from '../manifest/read-manifest.ts';
+import { decodeText, readManifest } from '../manifest/read-manifest.ts';
 import { encodeLockFile, type LockedList, type LockFile, parseLockFile } from './lock-file.ts';
 
 /** A manifest with its lists read, and the lock beside it. */
@@ -39,13 +40,16 @@ export async function openProject(fs: FileSystem, options: OpenOptions): Promise
   const lists: LockedList[] = [];
   const manifest = await expandImageLists(written, async (source) => {
     if (!isListUrl(source)) return readListFile(fs, source);
-    const known = options.refreshLists ? undefined : lock?.lists?.find((l) => l.source === listName(source));
+    const known = options.refreshLists ? undefined : lock?.lists?.find((l) => l.source === keyOf(source));
     const text = known?.refs.join('\n') ?? (await options.fetchText(source, LIMITS.imageListBytes));
-    lists.push({ source: listName(source), refs: parseImageList(text, listName(source)).map((i) => formatReference(i.ref)) });
+    lists.push({ source: keyOf(source), refs: parseImageList(text, listName(source)).map((i) => formatReference(i.ref)) });
     return text;
   });
   return { manifest, manifestPath, lock, lockPath, lists: lists.sort((a, b) => byteOrder(a.source, b.source)) };
 }
+
+/** The address without its query, which can hold a signature; a hash of the whole tells two of them apart. */
+const keyOf = (source: string): string => `${listName(source)}#${hexOf(digestOf(Buffer.from(source))).slice(0, 12)}`;
 
 async function readLock(fs: FileSystem, path: string): Promise<LockFile | undefined> {
   return (await fs.stat(path)) === undefined ? undefined : parseLockFile(await fs.readFile(path, LIMITS.lockFileBytes), path);
@@ -53,9 +57,12 @@ async function readLock(fs: FileSystem, path: string): Promise<LockFile | undefi
 
 async function readListFile(fs: FileSystem, path: string): Promise<string> {
   try {
-    return (await fs.readFile(path, LIMITS.imageListBytes)).toString('utf8');
+    return decodeText(await fs.readUserFile(path, LIMITS.imageListBytes), path);
   } catch (error) {
-    if (isBundleError(error)) throw new BundleError('E_MANIFEST', `image list ${path}: ${error.message}`, { cause: error });
+    if (isBundleError(error))
+      throw error.code === 'E_MANIFEST'
+        ? error
+        : new BundleError('E_MANIFEST', `image list ${path}: ${error.message}`, { cause: error });
     throw new BundleError('E_MANIFEST', `image list ${path} can't be read: ${(error as Error).message}`, {
       cause: error,
       hint: 'paths are meant from the folder of the manifest',

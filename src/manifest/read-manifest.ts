@@ -36,7 +36,7 @@ export function parseManifest(text: string, fileName: string): Manifest {
 export async function readManifest(fs: FileSystem, path: string): Promise<Manifest> {
   let bytes: Buffer;
   try {
-    bytes = await fs.readFile(path, LIMITS.manifestFileBytes);
+    bytes = await fs.readUserFile(path, LIMITS.manifestFileBytes);
   } catch (error) {
     if (isBundleError(error))
       throw new BundleError('E_MANIFEST', `${path}:1:1: ${error.message}`, { cause: error, origin: 'host' });

@@ -79,14 +79,7 @@ async function readSources(fs: FileSystem, env: Env, authFile: string | undefine
 async function readConfig(fs: FileSystem, path: string): Promise<JsonObject | undefined> {
   let bytes: Buffer;
   try {
-    // Dot files are often links into a dotfiles repository: the user's own configuration may be one.
-    bytes = await fs.readFile(path, LIMITS.credentialsFileBytes).catch(async (error) => {
-      if (error instanceof BundleError && error.code === 'E_NOT_REGULAR') {
-        const { realpath } = await import('node:fs/promises');
-        return fs.readFile(await realpath(path), LIMITS.credentialsFileBytes);
-      }
-      throw error;
-    });
+    bytes = await fs.readUserFile(path, LIMITS.credentialsFileBytes);
   } catch (error) {
     if (isSystemError(error, 'ENOENT', 'ENOTDIR')) return undefined;
     throw new BundleError('E_CREDENTIALS_FILE', `credentials file ${path} can't be read: ${(error as Error).message}`, {

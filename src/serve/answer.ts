@@ -51,7 +51,7 @@ export async function sendAnswer(
   } else {
     if (bytes === undefined) response.flushHeaders();
     else response.write(bytes);
-    const whole = true;
+    const whole = await drain(request);
     response.end();
     if (!whole) response.destroy();
   }

@@ -1,4 +1,4 @@
-import { BundleError, isBundleError } from '../core/errors.ts';
+import { BundleError } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { FileSystem } from '../files/file-system.ts';
 
@@ -45,12 +45,10 @@ async function givenPassword(fs: FileSystem, { passwordFile, env }: PasswordOpti
 
 async function passwordFromFile(fs: FileSystem, path: string): Promise<string> {
   try {
-    const bytes = await fs.readFile(path, LIMITS.keyFileBytes);
+    const bytes = await fs.readUserFile(path, LIMITS.keyFileBytes);
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes).replace(/\r?\n$/, '');
   } catch (error) {
     const why = error instanceof TypeError ? 'it is not UTF-8' : error instanceof Error ? error.message : String(error);
-    const hint =
-      isBundleError(error) && error.code === 'E_NOT_REGULAR' ? 'links and pipes are not read: name the file itself' : undefined;
-    throw new BundleError('E_KEY_PASSWORD', `password file ${path}: can't be read: ${why}`, { cause: error, hint });
+    throw new BundleError('E_KEY_PASSWORD', `password file ${path}: can't be read: ${why}`, { cause: error });
   }
 }

@@ -1,4 +1,4 @@
-import { BundleError, isBundleError } from '../core/errors.ts';
+import { BundleError } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { FileSystem } from '../files/file-system.ts';
 import { readPrivateKey } from './key-file.ts';
@@ -32,11 +32,9 @@ function fromEnvironment(spec: string, env: PasswordOptions['env']): string {
 
 async function fromFile(fs: FileSystem, path: string): Promise<string> {
   try {
-    return (await fs.readFile(path, LIMITS.keyFileBytes)).toString('latin1');
+    return (await fs.readUserFile(path, LIMITS.keyFileBytes)).toString('latin1');
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    const hint =
-      isBundleError(error) && error.code === 'E_NOT_REGULAR' ? 'links are not followed: name the file itself' : undefined;
-    throw new BundleError('E_KEY_FILE', `key file ${path}: can't be read: ${why}`, { cause: error, hint });
+    throw new BundleError('E_KEY_FILE', `key file ${path}: can't be read: ${why}`, { cause: error });
   }
 }

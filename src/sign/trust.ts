@@ -1,4 +1,4 @@
-import { BundleError, isBundleError } from '../core/errors.ts';
+import { BundleError } from '../core/errors.ts';
 import { parseStrictJson } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { FileSystem } from '../files/file-system.ts';
@@ -74,13 +74,13 @@ async function loadDirectory(fs: FileSystem, path: string): Promise<Part> {
 }
 
 async function loadKeys(fs: FileSystem, path: string): Promise<PublicKey[]> {
-  const bytes = await reading(path, () => fs.readFile(path, LIMITS.keyFileBytes));
+  const bytes = await reading(path, () => fs.readUserFile(path, LIMITS.keyFileBytes));
   if (bytes.length === 0) throw new BundleError('E_TRUST_FILE', `${path}: the file is empty, want a public key in PEM form`);
   return parsePublicKeys(bytes.toString('latin1'), path);
 }
 
 async function loadThreshold(fs: FileSystem, path: string): Promise<number> {
-  const json = parseStrictJson(await reading(path, () => fs.readFile(path, LIMITS.keyFileBytes)), path, 'E_TRUST_FILE');
+  const json = parseStrictJson(await reading(path, () => fs.readUserFile(path, LIMITS.keyFileBytes)), path, 'E_TRUST_FILE');
   const unknown = Object.keys(json).find((name) => name !== 'threshold');
   if (unknown !== undefined) {
     throw new BundleError('E_TRUST_FILE', `${path}: unknown key ${JSON.stringify(unknown).slice(0, 60)}, want only "threshold"`);
@@ -97,7 +97,6 @@ async function reading<T>(path: string, read: () => Promise<T>): Promise<T> {
     return await read();
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    const hint = isBundleError(error) && error.code === 'E_NOT_REGULAR' ? 'links are not followed: name the file itself' : HINT;
-    throw new BundleError('E_TRUST_FILE', `${path}: can't be read: ${why}`, { cause: error, hint });
+    throw new BundleError('E_TRUST_FILE', `${path}: can't be read: ${why}`, { cause: error, hint: HINT });
   }
 }

@@ -96,6 +96,8 @@ export async function createFaultRegistry(options: FaultRegistryOptions = {}) {
     host: new URL(world.urls.registry).host,
     port: listeners[0]?.port as number,
     urls: world.urls as Readonly<Record<HostName, string>>,
+    /** Where the hosts really listen, whatever callers are told. */
+    listening: Object.fromEntries(HOST_NAMES.map((name, i) => [name, listeners[i]?.url])) as Readonly<Record<HostName, string>>,
     switches,
     requests,
     storage,

@@ -186,7 +186,7 @@ async function desiredFor(args: Args, context: Context, generation: Generation, 
 }
 
 async function readNodeAuth(context: Context, file: string): Promise<{ username: string; password: string }> {
-  const text = (await context.fs.readFile(file, 64 * 1024)).toString('utf8').replace(/\r?\n$/, '');
+  const text = (await context.fs.readUserFile(file, 64 * 1024)).toString('utf8').replace(/\r?\n$/, '');
   const colon = text.indexOf(':');
   if (colon < 1) throw new BundleError('E_USAGE', `--node-auth ${file}: want user:password on one line`);
   return { username: text.slice(0, colon), password: text.slice(colon + 1) };

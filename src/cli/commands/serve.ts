@@ -76,7 +76,7 @@ async function tlsFiles(args: Args, context: Context): Promise<{ cert: string; k
   if (cert === undefined || key === undefined) throw new BundleError('E_USAGE', 'TLS needs both --tls-cert and --tls-key');
   const read = async (file: string): Promise<string> => {
     try {
-      return (await context.fs.readFile(file, 1024 * 1024)).toString('utf8');
+      return (await context.fs.readUserFile(file, 1024 * 1024)).toString('utf8');
     } catch (error) {
       throw new BundleError('E_USAGE', `${file} can't be read: ${(error as Error).message}`, { cause: error });
     }

@@ -75,6 +75,7 @@ async function pump(x: Exchange, plan: Plan): Promise<void> {
     record.bytesSent += part.length;
     if (chunk.length >= room) return cut(x, part);
     const more = response.write(part);
+    if (record.bytesSent === plan.length) break; // ended at once, so that nobody counts it as still under way
     if (plan.everyMs > 0) await delay(plan.everyMs, undefined, { signal: closed.signal });
     else if (!more) await once(response, 'drain', { signal: closed.signal });
   }

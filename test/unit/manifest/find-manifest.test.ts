@@ -70,7 +70,7 @@ describe('readManifest', () => {
       await rejectsWith(readManifest(fs, path), 'E_MANIFEST', /x\.yaml:1:1: /);
     });
 
-  test('a link or a folder is E_MANIFEST, a missing file E_DISK', async (t) => {
+  test('a folder or something that is no manifest is E_MANIFEST, a missing file E_DISK', async (t) => {
     const dir = await tempDir(t);
     await symlink('/etc/hostname', join(dir, 'l.yaml'));
     await rejectsWith(readManifest(fs, join(dir, 'l.yaml')), 'E_MANIFEST', /l\.yaml:1:1: /);

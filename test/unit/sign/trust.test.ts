@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { describe, it } from 'node:test';
 import type { FileSystem } from '../../../src/files/file-system.ts';
@@ -51,23 +51,22 @@ describe('trust', () => {
     );
   });
 
-  it('that is missing, empty, a link or without a key is an error, never no trust', async (t) => {
+  it('that is missing, empty or without a key is an error, never no trust', async (t) => {
     const root = await place(t, { 'empty.pub': '', 'dir/readme': 'x', 'sub/x.pub/y': 'x' });
-    await symlink(`${root}/empty.pub`, `${root}/link.pub`);
     await rejectsWith(loadTrust(fs, []), 'E_TRUST_FILE', /no trust/);
     await rejectsWith(loadTrust(fs, [`${root}/gone`]), 'E_TRUST_FILE', /no such file/);
     await rejectsWith(loadTrust(fs, [`${root}/empty.pub`]), 'E_TRUST_FILE', /empty/);
     await rejectsWith(loadTrust(fs, [`${root}/dir`]), 'E_TRUST_FILE', /no \*\.pub/);
     await rejectsWith(loadTrust(fs, [`${root}/sub`]), 'E_TRUST_FILE', /x\.pub/);
-    await rejectsWith(loadTrust(fs, [`${root}/link.pub`]), 'E_TRUST_FILE', /link/);
-    await rejectsWith(loadTrust(fs, ['/dev/zero']), 'E_TRUST_FILE', /not a regular file/);
+    await rejectsWith(loadTrust(fs, ['/dev/zero']), 'E_TRUST_FILE', /longer than the limit/);
   });
 
   it('that can not be read is an error', async (t) => {
     const root = await place(t, { 'd/a.pub': a.pem, 'd/trust.json': '{"threshold":1}' });
     const denied = (name: string): FileSystem => ({
       ...fs,
-      readFile: (path, max) => (path.endsWith(name) ? Promise.reject(new Error('EACCES: denied')) : fs.readFile(path, max)),
+      readUserFile: (path, max) =>
+        path.endsWith(name) ? Promise.reject(new Error('EACCES: denied')) : fs.readUserFile(path, max),
     });
     await rejectsWith(loadTrust(denied('a.pub'), [`${root}/d`]), 'E_TRUST_FILE', /a\.pub.*EACCES/);
     await rejectsWith(loadTrust(denied('trust.json'), [`${root}/d`]), 'E_TRUST_FILE', /trust\.json.*EACCES/);
