@@ -2,6 +2,8 @@
 
 const EXIT_OF = {
   E_UNEXPECTED: 1,
+  /** k3s did not come up with the new mirror file; the old one is back in place. */
+  E_RESTART: 1,
   E_USAGE: 2,
   // 3: manifest, lock or mirror file invalid or in conflict
   E_MANIFEST: 3,

@@ -5,7 +5,7 @@ import type { FileSystem } from '../files/file-system.ts';
 import { type Installed, installRegistriesYaml, readRegistriesFile } from './install.ts';
 import { type LintWarning, lintRegistries } from './lint.ts';
 import { mergeRegistries } from './merge.ts';
-import { mirrorsStatePath, readMirrorsState, settledRecord, writeMirrorsState } from './mirrors-state.ts';
+import { type MirrorsState, mirrorsStatePath, readMirrorsState, settledRecord, writeMirrorsState } from './mirrors-state.ts';
 import type { Registries } from './registries.ts';
 import { parseRegistriesYaml } from './registries-yaml.ts';
 
@@ -19,7 +19,14 @@ export type ApplyRequest = Readonly<{
   prove?: (registries: Registries) => Promise<void>;
 }>;
 export type Applied = Installed &
-  Readonly<{ text: string; registries: Registries; changes: readonly string[]; warnings: readonly LintWarning[] }>;
+  Readonly<{
+    text: string;
+    registries: Registries;
+    changes: readonly string[];
+    warnings: readonly LintWarning[] /** The file changed since k3s was last restarted by us. */;
+    restartOwed: boolean;
+    restarted: () => Promise<void>;
+  }>;
 
 /**
  * Brings what a bundle needs into a node's registries.yaml: merged three ways, proven before it is put in place, written once, and remembered.
@@ -64,18 +71,38 @@ async function apply(fs: FileSystem, request: ApplyRequest, file: string, path: 
       dryRun: request.dryRun,
     });
   const after = { ...before, [request.bundle]: merged.written };
-  if (request.dryRun) return { ...(await install()), text: merged.text, registries, changes: merged.changes, warnings };
-  if (merged.changed)
-    await writeMirrorsState(fs, path, file, {
-      written: before,
-      pending: { text: digestOf(Buffer.from(merged.text)), written: after },
-    });
+  if (request.dryRun)
+    return {
+      ...(await install()),
+      restartOwed: false,
+      restarted: async () => undefined,
+      text: merged.text,
+      registries,
+      changes: merged.changes,
+      warnings,
+    };
+  const owed = merged.changed || state.restartOwed === true ? { restartOwed: true as const } : {};
+  if (merged.changed) {
+    const text = digestOf(Buffer.from(merged.text));
+    await writeMirrorsState(fs, path, file, { written: before, ...owed, pending: { text, written: after } });
+  }
   const installed = await install();
-  const settled = JSON.stringify({ written: after }) === JSON.stringify(state);
-  if (!settled) await writeMirrorsState(fs, path, file, { written: after });
-  const restore = async (): Promise<void> => {
-    await installed.restore();
-    await writeMirrorsState(fs, path, file, { written: before });
+  const save = async (value: MirrorsState): Promise<void> => {
+    if (JSON.stringify(value) !== JSON.stringify(await readMirrorsState(fs, path)))
+      await writeMirrorsState(fs, path, file, value);
   };
-  return { ...installed, restore, text: merged.text, registries, changes: merged.changes, warnings };
+  await save({ written: after, ...owed });
+  return {
+    ...installed,
+    restore: async () => {
+      await installed.restore();
+      await writeMirrorsState(fs, path, file, { written: before });
+    },
+    restartOwed: owed.restartOwed === true,
+    restarted: () => save({ written: after }),
+    text: merged.text,
+    registries,
+    changes: merged.changes,
+    warnings,
+  };
 }

@@ -29,11 +29,14 @@ const state = z.strictObject({
   stateVersion: z.literal(1),
   file: z.string(),
   written: record,
+  restartOwed: z.literal(true).optional(),
   pending: z.strictObject({ text: z.string(), written: record }).optional(),
 });
 
 export type MirrorsState = Readonly<{
   written: Readonly<Record<string, Written>>;
+  /** The file changed and k3s has not been restarted by us since: a run killed between the two must not forget it. */
+  restartOwed?: true;
   pending?: Readonly<{ text: Digest; written: Readonly<Record<string, Written>> }>;
 }>;
 

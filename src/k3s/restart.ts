@@ -90,7 +90,7 @@ export async function restartK3s(request: RestartRequest): Promise<RestartResult
     still === undefined
       ? 'the old file is back and it runs again'
       : `the old file is back, but it does not run either (${still})`;
-  throw new BundleError('E_MIRRORS', `${unit}.service did not come up with the new registries.yaml (${trouble}); ${after}`, {
+  throw new BundleError('E_RESTART', `${unit}.service did not come up with the new registries.yaml (${trouble}); ${after}`, {
     origin: 'host',
     hint: `look for the reason with: journalctl -u ${unit} -n 50`,
     detail: { unit, restored: true, running: still === undefined },

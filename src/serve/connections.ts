@@ -28,7 +28,7 @@ export function stoppable(server: Server): (graceMs: number) => Promise<void> {
   onExchange(server, (_, response) => {
     if (stopping) response.setHeader('Connection', 'close');
     response.once('close', () => {
-      if (stopping) setImmediate(() => server.closeIdleConnections());
+      
     });
   });
   return (graceMs) =>

@@ -51,7 +51,8 @@ export async function openDiskContent(fs: FileSystem, root: string): Promise<Wri
     deleteManifest: (repository, digest) =>
       inTurn(repository, () => inTurn(digest, () => dropManifest(fs, paths, repository, digest))),
     deleteTag: (repository, tag) => inTurn(repository, () => removeLink(fs, paths.tag(repository, tag))),
-    deleteBlob: (repository, digest) => ((_: string, f: () => Promise<boolean>) => f())(digest, async () => {
+    deleteBlob: (repository, digest) =>
+      inTurn(digest, async () => {
         const removed = await removeLink(fs, paths.blobLink(repository, digest));
         if (removed) await dropUnused(fs, paths, digest);
         return removed;

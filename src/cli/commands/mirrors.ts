@@ -3,6 +3,7 @@ import type { VerifiedBundle } from '../../bundle/verify.ts';
 import type { Digest } from '../../core/digest.ts';
 import { BundleError, isBundleError } from '../../core/errors.ts';
 import { parseReference } from '../../core/reference.ts';
+import type { Applied } from '../../k3s/apply.ts';
 import type { Asker, CheckReference, Head } from '../../k3s/check.ts';
 import type { Registries } from '../../k3s/registries.ts';
 import type { Target } from '../../load/target.ts';
@@ -253,16 +254,13 @@ const headThrough =
     }
   };
 
-async function restart(applied: { changed: boolean; restore: () => Promise<void> }): Promise<string> {
+async function restart(applied: Applied): Promise<string> {
   const { restartK3s } = await import('../../k3s/restart.ts');
   const { createSpawn } = await import('../../k3s/spawn.ts');
   const { systemClock } = await import('../../registry/clock.ts');
-  const result = await restartK3s({
-    spawn: createSpawn(),
-    changed: applied.changed,
-    restore: applied.restore,
-    clock: { now: systemClock.now, sleep: (ms) => systemClock.sleep(ms) },
-  });
+  const clock = { now: systemClock.now, sleep: (ms: number) => systemClock.sleep(ms) };
+  const result = await restartK3s({ spawn: createSpawn(), changed: applied.restartOwed, restore: applied.restore, clock });
+  if (result.restarted) await applied.restarted();
   if (result.restarted) return `${result.unit} restarted and up`;
   return result.why === 'not running' ? 'no k3s is running here' : 'not restarted: nothing changed';
 }

@@ -94,7 +94,7 @@ const BROKEN: readonly (readonly [kind: string, message: RegExp])[] = [
 for (const [kind, message] of BROKEN) {
   test(`k3s does not come back (${kind}): the old file is put back, k3s restarted again, and the error says both`, async (t) => {
     const host = await createHost(t, `${kind} new`, 'k3s');
-    const error = await rejectsWith(restartK3s(host.request()), 'E_MIRRORS', message);
+    const error = await rejectsWith(restartK3s(host.request()), 'E_RESTART', message);
     assert.match(error.message, /the old file is back and it runs again/);
     assert.match(error.hint ?? '', /journalctl -u k3s/);
     assert.equal(await host.file(), 'good old');
@@ -104,13 +104,13 @@ for (const [kind, message] of BROKEN) {
 
 test('the wait is bounded', async (t) => {
   const host = await createHost(t, 'loop new', 'k3s');
-  await rejectsWith(restartK3s(host.request({ timeoutMs: 30_000 })), 'E_MIRRORS');
+  await rejectsWith(restartK3s(host.request({ timeoutMs: 30_000 })), 'E_RESTART');
   assert.ok(host.elapsed() <= 30_000 + 1000 + 10_000);
 });
 
 test('the old file does not help either: said so', async (t) => {
   const host = await createHost(t, 'refused new', 'k3s');
-  const error = await rejectsWith(restartK3s(host.request({ restore: async () => {} })), 'E_MIRRORS', /does not run either/);
+  const error = await rejectsWith(restartK3s(host.request({ restore: async () => {} })), 'E_RESTART', /does not run either/);
   assert.equal(error.detail.running, false);
 });
 
