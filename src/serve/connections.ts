@@ -28,19 +28,19 @@ export function stoppable(server: Server): (graceMs: number) => Promise<void> {
   onExchange(server, (_, response) => {
     if (stopping) response.setHeader('Connection', 'close');
     response.once('close', () => {
-      
+      if (stopping) setImmediate(() => server.closeIdleConnections());
     });
   });
   return (graceMs) =>
     new Promise((resolve) => {
       stopping = true;
       const cut = setTimeout(() => server.closeAllConnections(), graceMs);
+      // This closes the connections that are idle now.
       server.close(() => {
         clearTimeout(cut);
         resolve();
       });
       if (graceMs === 0) server.closeAllConnections();
-      else server.closeIdleConnections();
     });
 }
 

@@ -201,7 +201,7 @@ describe('connections', () => {
     assert.match(await readUntil(socket, /{}$/), /^HTTP\/1\.1 200 /);
   });
 
-  test('a refused body that never ends is cut off, after the answer', async (t) => {
+  test('a refused body that never ends is cut off, after the answer', { timeout: 20_000 }, async (t) => {
     const { registry } = await bench(t, MEMORY, { readOnly: true });
     const socket = open(registry.url);
     socket.write('POST /v2/x/blobs/uploads/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n');
@@ -311,7 +311,7 @@ describe('connections', () => {
 });
 
 describe('closing', () => {
-  test('lets a running answer end, refuses new connections, and leaves no connection open', async () => {
+  test('lets a running answer end, refuses new connections, and leaves no connection open', { timeout: 20_000 }, async () => {
     let release: () => void = () => undefined;
     const held = new Promise<void>((resolve) => {
       release = resolve;
