@@ -3,7 +3,11 @@ import { nodeFileSystem } from './files/node-file-system.ts';
 
 /** The edge: the only file that knows the process. */
 const abort = new AbortController();
-for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143], ['SIGHUP', 129]] as const) {
+for (const [signal, code] of [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+  ['SIGHUP', 129],
+] as const) {
   process.on(signal, () => {
     if (abort.signal.aborted) process.exit(code);
     abort.abort(signal);

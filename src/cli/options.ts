@@ -35,7 +35,10 @@ export const OPTIONS = {
   keep: text('generations to keep, the newest included (default 2)'),
   frozen: flag('fail instead of changing the lock'),
   update: list('ask again what this reference means (all without a value); repeatable', { requiresArg: false }),
-  check: flag('only say what changed; exit 11 when something did'),
+  check: flag(
+    'lock: only say what moved (exit 11); load, mirrors: resolve one reference per origin through the mirrors before they are written, with ctr where there is one',
+    { alias: 'prove' },
+  ),
   'exit-code': flag('exit 11 when there are differences'),
   'allow-rollback': flag('load a generation older than the target has'),
   'force-tags': flag('move tags that another bundle owns'),
@@ -46,7 +49,6 @@ export const OPTIONS = {
   'node-skip-verify': flag("nodes do not check the endpoint's certificate"),
   'hosts-toml': flag('print the hosts.toml files that k3s will derive'),
   'skip-mirrors': flag('do not touch registries.yaml'),
-  prove: flag('prove the mirrors: resolve one reference per origin, by tag and by digest, with ctr where there is one'),
   ctr: text('the ctr command to prove with (default: "k3s ctr" or "ctr" where found)'),
   restart: flag('restart k3s or k3s-agent when the file changed; put the old file back if it does not come up'),
   force: flag('take our entries where others differ'),
@@ -90,6 +92,6 @@ export const NODES: readonly OptionName[] = [
   'node-skip-verify',
   'force',
   'restart',
-  'prove',
+  'check',
   'ctr',
 ];

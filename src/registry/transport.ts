@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { getCACertificates } from 'node:tls';
 import { Agent, type Dispatcher, EnvHttpProxyAgent, request as undiciRequest } from 'undici';
 import { BundleError, isBundleError } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
@@ -110,8 +111,6 @@ function tlsFor(options: TransportOptions, host: string): TlsFiles {
   // Node takes `ca` instead of its own roots, so those must be named too.
   return ca.length === 0 ? found : { ...found, ca: [...rootCertificates(), ...ca] };
 }
-
-import { getCACertificates } from 'node:tls';
 
 const rootCertificates = (): string[] => [...getCACertificates('default'), ...getCACertificates('system')];
 

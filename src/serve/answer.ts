@@ -53,7 +53,7 @@ export async function sendAnswer(
     else response.write(bytes);
     const whole = await drain(request);
     response.end();
-    
+    if (!whole) response.destroy();
   }
   return bytes?.length ?? 0;
 }

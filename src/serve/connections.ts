@@ -27,9 +27,7 @@ export function stoppable(server: Server): (graceMs: number) => Promise<void> {
   let stopping = false;
   onExchange(server, (_, response) => {
     if (stopping) response.setHeader('Connection', 'close');
-    response.once('close', () => {
-      if (stopping) setImmediate(() => server.closeIdleConnections());
-    });
+    response.once('close', () => {});
   });
   return (graceMs) =>
     new Promise((resolve) => {

@@ -23,7 +23,7 @@ export const mirrorsCommand: CommandDefinition = {
     ['$0 mirrors lumen --endpoint https://node-1:5000', 'merge into /etc/rancher/k3s/registries.yaml'],
     ['$0 mirrors lumen --endpoint https://node-1:5000 -o -', 'print it, for other nodes'],
     [
-      '$0 mirrors lumen --endpoint https://node-1:5000 --prove --restart',
+      '$0 mirrors lumen --endpoint https://node-1:5000 --check --restart',
       'resolve through it first, then restart k3s if it changed',
     ],
   ],
@@ -94,7 +94,7 @@ async function writeMirrors(
   const { renderHostsToml } = await import('../../k3s/hosts-toml.ts');
   const { name } = generation.statement.predicate;
   const desired = await desiredFor(args, context, generation, targets);
-  const prove = args.prove ? (registries: Registries) => proveMirrors(args, context, client, generation, registries) : undefined;
+  const prove = args.check ? (registries: Registries) => proveMirrors(args, context, client, generation, registries) : undefined;
   if (args.output !== undefined || args['hosts-toml']) {
     const { mergeRegistries } = await import('../../k3s/merge.ts');
     const { parseRegistriesYaml } = await import('../../k3s/registries-yaml.ts');
