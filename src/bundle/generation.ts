@@ -2,7 +2,7 @@ import { type Digest, digestOf } from '../core/digest.ts';
 import { BundleError, diskError } from '../core/errors.ts';
 import { byteOrder } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
-import { removeFile, removeTree, writeFileDurable } from '../files/durable-write.ts';
+import { removeFile, removeTree, sweepTemporary, writeFileDurable } from '../files/durable-write.ts';
 import type { FileSystem } from '../files/file-system.ts';
 import {
   GENERATIONS,
@@ -156,18 +156,27 @@ export async function pruneGenerations(
   return { removed, listed };
 }
 
-/** Folders of commits and removals that were killed. Only under the directory lock. */
+/** Folders of commits and removals that were killed, and temporary files of copies and signatures. Only under the directory lock. */
 export async function sweepGenerations(fs: FileSystem, root: string): Promise<void> {
+  await sweepTemporary(fs, root);
   const directory = `${root}/${GENERATIONS}`;
   if ((await fs.stat(directory))?.kind !== 'directory') return;
-  for (const name of await fs.list(directory)) if (name.startsWith('.tmp-')) await removeTree(fs, `${directory}/${name}`);
+  for (const name of await fs.list(directory)) {
+    if (name.startsWith('.tmp-')) await removeTree(fs, `${directory}/${name}`);
+    else if (parseGenerationName(name) !== undefined) await sweepTemporary(fs, `${directory}/${name}`);
+  }
 }
 
-/** Content that decides whether there is anything new: the same references, meanings and blobs. */
+/** How long after it was made a generation may be loaded, in milliseconds. */
+const lifetime = ({ created, expires }: Statement['predicate']): number | undefined =>
+  expires === undefined ? undefined : Date.parse(expires) - Date.parse(created);
+
+/** Content that decides whether there is anything new: the same references, meanings, blobs and lifetime. */
 export const contentKey = (statement: Statement['predicate']): string =>
   JSON.stringify([
     statement.contents,
     [...statement.blobs].sort((a, b) => byteOrder(a.digest, b.digest)),
     statement.platforms,
     statement.name,
+    lifetime(statement),
   ]);

@@ -22,7 +22,9 @@ export function parseStrictJson(bytes: Uint8Array, what: string, code: ErrorCode
   try {
     value = JSON.parse(text);
   } catch (error) {
-    throw new BundleError(code, `${what} is not JSON: ${(error as Error).message.slice(0, 200)}`, { cause: error });
+    // The parser's own message quotes the text around the fault, and the text may be a credentials file.
+    const position = /position (\d+)/.exec((error as Error).message)?.[1];
+    throw new BundleError(code, `${what} is not JSON${position === undefined ? '' : ` (at character ${position})`}`);
   }
   const fault = structureFault(text);
   if (fault !== undefined) throw new BundleError(code, `${what}: ${fault}`);

@@ -61,6 +61,7 @@ export const LIMITS = {
   /** Retry-After beyond this is an answer of "not tonight": fail with the figure instead of sleeping. */
   retryAfterMs: 5 * 60_000,
   requestTries: 6,
+  tokenTries: 4,
   /** Reconnects of one blob without at least `progressBytes` of progress in between (containers/image's rule). */
   blobReconnects: 5,
   progressBytes: 1024 * 1024,

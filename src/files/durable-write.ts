@@ -32,6 +32,16 @@ export async function writeFileDurable(fs: FileSystem, path: string, bytes: Uint
   }
 }
 
+const TEMPORARY_NAME = new RegExp(`^${TEMPORARY_PREFIX.replace('.', '\\.')}[0-9a-f]{12}$`);
+
+/** Removes the temporary files that killed runs left in a directory. Only under the lock that all its writers take. */
+export async function sweepTemporary(fs: FileSystem, directory: string): Promise<void> {
+  if ((await fs.stat(directory))?.kind !== 'directory') return;
+  for (const name of await fs.list(directory))
+    if (TEMPORARY_NAME.test(name) && (await fs.stat(`${directory}/${name}`))?.kind === 'file')
+      await removeFile(fs, `${directory}/${name}`);
+}
+
 /** Removes a file if it is there. Only for tidying up after a failure: its own failure is not the news. */
 export async function removeQuietly(fs: FileSystem, path: string): Promise<void> {
   try {

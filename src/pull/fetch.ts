@@ -45,12 +45,12 @@ export async function missingJobs(jobs: ReadonlyMap<Digest, Job>, store: BlobSto
   return missing;
 }
 
-/** Fetches every job; a failure of one does not stop the others, except that a host which can't be reached is not tried again and again. */
+/** Fetches every job (`bytes`: what moved, each blob once); a failure of one does not stop the others, except that a host which can't be reached is not tried again and again. */
 export async function fetchAll(
   items: readonly PlannedItem[],
   jobs: ReadonlyMap<Digest, Job>,
   ports: FetchPorts,
-): Promise<ItemOutcome[]> {
+): Promise<{ items: ItemOutcome[]; bytes: number }> {
   const dead = new Map<string, BundleError>();
   const stored = new Map<Digest, Promise<Stored>>();
   // Large blobs first: the end of the run is then many small ones and not one long one.
@@ -59,7 +59,16 @@ export async function fetchAll(
     done.catch(() => undefined); // reported with the items that need it
     stored.set(job.blob.digest, done);
   }
-  return Promise.all(items.map((planned) => outcomeOf(planned, stored, ports.report)));
+  const outcomes = await Promise.all(items.map((planned) => outcomeOf(planned, stored, ports.report)));
+  return { items: outcomes, bytes: await bytesStored(jobs, stored) };
+}
+
+/** What came over the network, a blob that several references share once. */
+async function bytesStored(jobs: ReadonlyMap<Digest, Job>, stored: ReadonlyMap<Digest, Promise<Stored>>): Promise<number> {
+  let bytes = 0;
+  for (const [digest, done] of stored)
+    if ((await done.catch(() => 'present')) !== 'present') bytes += jobs.get(digest)?.blob.size ?? 0;
+  return bytes;
 }
 
 async function outcomeOf(

@@ -14,10 +14,10 @@ import {
 } from '../bundle/generation.ts';
 import { signatureName } from '../bundle/layout.ts';
 import type { Digest } from '../core/digest.ts';
-import { BundleError } from '../core/errors.ts';
+import { BundleError, diskError } from '../core/errors.ts';
 import type { Reporter } from '../core/progress.ts';
 import { formatReference } from '../core/reference.ts';
-import { type DirectoryLock, lockDirectory } from '../files/directory-lock.ts';
+import { type DirectoryLock, withDirectoryLock } from '../files/directory-lock.ts';
 import type { FileSystem } from '../files/file-system.ts';
 import { type LockFile, lockTime, newestResolution } from '../lock/lock-file.ts';
 import type { Manifest } from '../manifest/manifest.ts';
@@ -68,13 +68,13 @@ export type PullResult = Readonly<{
 export async function pull(request: PullRequest, ports: PullPorts): Promise<PullResult> {
   const { fs } = ports;
   const { directory } = request;
-  if (request.dryRun) return run(request, ports, undefined);
-  await fs.mkdir(directory);
-  const lock = await lockDirectory(fs, directory, { command: 'bundle pull', breakForeign: request.breakLock ?? false });
   try {
-    return await run(request, ports, lock);
-  } finally {
-    await lock.release();
+    if (request.dryRun) return await run(request, ports, undefined);
+    await fs.mkdir(directory);
+    const options = { command: 'bundle pull', breakForeign: request.breakLock ?? false };
+    return await withDirectoryLock(fs, directory, options, (lock) => run(request, ports, lock));
+  } catch (error) {
+    throw diskError(error, `pulling into ${directory}`);
   }
 }
 
@@ -120,7 +120,7 @@ async function run(request: PullRequest, ports: PullPorts, lock: DirectoryLock |
   await initLayout(fs, directory);
   report({ type: 'phase', phase: 'fetch' });
   report({ type: 'total', bytes, items: planned.length });
-  const items = await fetchAll(planned, jobs, { ...ports, store, trusted });
+  const { items, bytes: bytesFetched } = await fetchAll(planned, jobs, { ...ports, store, trusted });
   requireAllFetched(items);
 
   const draft = draftGeneration({
@@ -143,7 +143,7 @@ async function run(request: PullRequest, ports: PullPorts, lock: DirectoryLock |
     outcome: unchanged ? 'unchanged' : 'committed',
     sequence: unchanged ? previous.sequence : draft.sequence,
     items,
-    bytesFetched: items.reduce((sum, i) => sum + i.bytes, 0),
+    bytesFetched,
     removedGenerations: removed.generations,
   };
 }

@@ -123,6 +123,18 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
     return pick(parseChallenges(lines));
   }
 
+  async function refusedCredential(endpoint: Endpoint, repository: string): Promise<BundleError> {
+    const from = (await credentials.find(endpoint.origin, repository))?.from ?? 'nowhere';
+    return new BundleError(
+      'E_AUTH',
+      `${endpoint.origin}/${repository}: the registry refuses the credentials that come from ${from}`,
+      {
+        hint: 'log in again, or log out if the image is public',
+        detail: { status: 401 },
+      },
+    );
+  }
+
   return {
     async header(endpoint, repository, scopes, signal) {
       const { challenge } = stateOf(endpoint);
@@ -140,7 +152,7 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
           hint: 'check the repository name and the right to it',
         });
       }
-      if (first !== undefined && first.scheme === 'basic' && sent !== undefined) return undefined; // the same password again would lock the account
+      if (first?.scheme === 'basic' && sent !== undefined) throw await refusedCredential(endpoint, repository); // again would lock the account
       const asked = offered?.scheme === 'bearer' ? offered.parameters.scope : undefined;
       const wanted =
         sent !== undefined && asked?.startsWith('repository:') && !scopes.includes(asked)

@@ -1,37 +1,40 @@
 import type { Descriptor } from '../core/descriptor.ts';
-import { BundleError } from '../core/errors.ts';
+import { BundleError, isBundleError } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { Clock } from './clock.ts';
 import { apiUrl, type Endpoint } from './endpoint.ts';
 import { pullScope, requireIdentity } from './manifests.ts';
 import { faultError, readFault } from './response-error.ts';
-import { backoffMs, isTransient, type Sender } from './send.ts';
+import { backoffMs, isTransient } from './retry.ts';
+import type { Sender } from './send.ts';
 import type { HttpResponse } from './transport.ts';
 
 type Blob = Pick<Descriptor, 'digest' | 'size'>;
 
+export type BlobPresence = 'absent' | 'present' | 'other size';
+
 /**
- * Whether the registry says that it has the blob. A redirect counts as yes: its target is often signed for GET only, so it is not asked.
- * @throws BundleError E_SIZE when it names another size; E_AUTH, E_REGISTRY, E_NETWORK
+ * What the registry says of the blob. A redirect counts as yes: its target is often signed for GET only, so it is not asked.
+ * @throws BundleError E_AUTH, E_REGISTRY, E_NETWORK
  */
-export async function hasBlob(
+export async function headBlob(
   send: Sender,
   endpoint: Endpoint,
   repository: string,
   blob: Blob,
   scopes: readonly string[],
   signal?: AbortSignal,
-): Promise<boolean> {
+): Promise<BlobPresence> {
   const url = apiUrl(endpoint, repository, `blobs/${blob.digest}`);
   const response = await send({ method: 'HEAD', endpoint, repository, scopes, url, redirects: 'none', signal });
   await response.discard();
-  if (response.status === 404) return false;
-  if (response.status >= 300 && response.status < 400) return true;
+  if (response.status === 404) return 'absent';
+  if (response.status >= 300 && response.status < 400) return 'present';
   if (response.status !== 200)
     throw faultError({ status: response.status, codes: [], message: '' }, `${endpoint.origin}/${repository}@${blob.digest}`);
   const length = response.header('content-length');
   // A wrong length is a damaged blob at the target (zot #1922): upload it again rather than trust the name.
-  return length === undefined || Number(length) === blob.size;
+  return length === undefined || Number(length) === blob.size ? 'present' : 'other size';
 }
 
 /**
@@ -55,7 +58,7 @@ export async function* readBlob(
   while (position < blob.size || (blob.size === 0 && reconnects === 0)) {
     let failure: unknown;
     try {
-      const response = await openBlob(send, endpoint, repository, blob, position, signal);
+      const response = await openBlob(send, endpoint, repository, blob, position, signal).catch(exhausted);
       if (response === undefined) return;
       let skip = response.start;
       for await (const chunk of response.body) {
@@ -72,7 +75,7 @@ export async function* readBlob(
         origin: 'source',
       });
     } catch (error) {
-      if (!isTransient(error)) throw error;
+      if (!isTransient(error) || isExhausted(error)) throw error;
       failure = error;
     }
     // containers/image's rule: progress buys more tries, standing still does not.
@@ -82,6 +85,16 @@ export async function* readBlob(
     await clock.sleep(backoffMs(reconnects), signal);
   }
 }
+
+const EXHAUSTED = new WeakSet<object>();
+
+/** The sender has tried already: trying its failures again would multiply the two counts. The storage's refusals it passes on at once. */
+function exhausted(error: unknown): never {
+  if (isBundleError(error) && error.detail.storage !== true) EXHAUSTED.add(error);
+  throw error;
+}
+
+const isExhausted = (error: unknown): boolean => isBundleError(error) && EXHAUSTED.has(error);
 
 type OpenBlob = Readonly<{ body: AsyncIterable<Uint8Array>; start: number }>;
 
@@ -158,7 +171,7 @@ function blobFault(
     return new BundleError(
       'E_NETWORK',
       `${what}: the storage at ${response.url.host} refuses its own address (HTTP ${fault.status})`,
-      { origin: 'source' },
+      { origin: 'source', detail: { storage: true } },
     );
   }
   return faultError(fault, what);

@@ -35,13 +35,21 @@ export function createCredentialStore(
 ): CredentialStore {
   let sources: Promise<Source[]> | undefined;
   const answers = new Map<string, Promise<Credential | undefined>>();
+  const helpers = new Map<string, Promise<Credential | undefined>>();
+  /** Once per host: helpers unlock keychains, ask clouds, or wait for a person. */
+  const askHelper = (name: string, server: string): Promise<Credential | undefined> => {
+    const key = `${name} ${server}`;
+    const asked = helpers.get(key) ?? runCredentialHelper(name, server, env, options.warn, options.run);
+    helpers.set(key, asked);
+    return asked;
+  };
   return {
     find(origin, repository) {
       const key = `${origin}/${repository}`;
       let answer = answers.get(key);
       if (answer === undefined) {
         sources ??= readSources(fs, env, options.authFile);
-        answer = sources.then((list) => search(list, origin, repository, env, options.warn, options.run));
+        answer = sources.then((list) => search(list, origin, repository, askHelper));
         answers.set(key, answer);
       }
       return answer;
@@ -94,15 +102,13 @@ async function search(
   sources: readonly Source[],
   origin: string,
   repository: string,
-  env: Env,
-  warn: (text: string) => void,
-  run: HelperRunner | undefined,
+  askHelper: (name: string, server: string) => Promise<Credential | undefined>,
 ): Promise<Credential | undefined> {
   for (const { path, json } of sources) {
     const helper = helperFor(json, origin);
     if (helper !== undefined) {
       const server = origin === 'docker.io' ? DOCKER_HUB_KEY : origin;
-      const answer = await runCredentialHelper(helper, server, env, warn, run);
+      const answer = await askHelper(helper, server);
       if (answer !== undefined) return answer;
     }
     const entry = authEntry(json, origin, repository);

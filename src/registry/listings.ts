@@ -53,6 +53,7 @@ async function* pages(
       scopes: [pullScope(endpoint, repository)],
       url,
       signal,
+      wholeBody: LIMITS.pageBytes,
     });
     yield response;
     const next = /<([^>]+)>\s*;\s*(?:[^,]*;\s*)?rel="?next"?/i.exec(response.header('link') ?? '')?.[1];

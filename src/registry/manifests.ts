@@ -74,7 +74,10 @@ export async function getManifest(
   signal?: AbortSignal,
 ): Promise<FetchedManifest> {
   const what = nameOf(endpoint, repository, reference);
-  const response = await send(manifestRequest(endpoint, repository, reference, 'GET', signal));
+  const response = await send({
+    ...manifestRequest(endpoint, repository, reference, 'GET', signal),
+    wholeBody: LIMITS.ociManifestBytes,
+  });
   if (response.status !== 200) throw faultError(await readFault(response), what);
   const mediaType = withoutParameters(response.header('content-type') ?? '');
   requireIdentity(response, what);

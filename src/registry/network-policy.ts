@@ -15,6 +15,10 @@ export function isPrivateHost(hostname: string): boolean {
   return false;
 }
 
+/** 169.254.169.254 answers with credentials of the machine itself: no registry has business there, wherever it is. */
+const isLinkLocal = (hostname: string): boolean =>
+  /^(169\.254\.|\[?(::ffff:)?169\.254\.|\[?::ffff:a9fe:|\[?fe[89ab])/i.test(hostname);
+
 function isPrivateV4(host: string): boolean {
   const [a, b] = host.split('.').map(Number) as [number, number];
   return (
@@ -44,6 +48,7 @@ export function checkRedirect(from: URL, to: URL): void {
   if (to.username !== '' || to.password !== '') refuse('the address carries credentials');
   if (isPrivateHost(to.hostname) && !isPrivateHost(from.hostname) && from.hostname !== to.hostname)
     refuse('from a public host to a private address');
+  if (isLinkLocal(to.hostname) && from.hostname !== to.hostname) refuse('a link-local address, where clouds keep their secrets');
 }
 
 /** Token services that live under another domain than their registry, from their public answers (docs/design.md, "Credentials"). */

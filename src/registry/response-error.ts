@@ -16,7 +16,9 @@ export async function readFault(response: HttpResponse): Promise<RegistryFault> 
     const json: unknown = JSON.parse(text);
     const errors = isObject(json) && Array.isArray(json.errors) ? json.errors.filter(isObject) : [];
     const codes = errors.map((e) => String(e.code ?? '').toUpperCase()).filter((code) => code !== '');
-    const message = errors.map((e) => [e.code, e.message].filter((part) => typeof part === 'string').join(': ')).join('; ');
+    const message = errors
+      .map((e) => [e.code, e.message].filter((part) => typeof part === 'string' && part !== '').join(': '))
+      .join('; ');
     if (errors.length > 0) return { status: response.status, codes, message: printable(message) };
   } catch {
     // not JSON: shown as text below

@@ -1,10 +1,12 @@
-import { BundleError, isBundleError } from '../core/errors.ts';
+import { BundleError } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { Authorizer, Scopes } from './authorizer.ts';
+import { buffered } from './buffered.ts';
 import type { Clock } from './clock.ts';
 import type { Endpoint } from './endpoint.ts';
 import { checkRedirect, isSameOrigin } from './network-policy.ts';
-import { readFault } from './response-error.ts';
+import { faultError, readFault } from './response-error.ts';
+import { backoffMs, isTransient, retryDelay } from './retry.ts';
 import type { Throttle } from './throttle.ts';
 import type { HttpRequest, HttpResponse, Transport } from './transport.ts';
 
@@ -17,6 +19,8 @@ export type ApiRequest = HttpRequest &
     redirects?: 'follow' | 'none';
     /** Requests that must not be repeated after an unknown outcome (POST that opens a session is harmless and may be). */
     retry?: boolean;
+    /** Read a 200's body whole, up to this many bytes, before it counts as an answer. */
+    wholeBody?: number;
   }>;
 
 export type Sender = (request: ApiRequest) => Promise<HttpResponse>;
@@ -38,52 +42,62 @@ export function createSender(options: SenderOptions): Sender {
     const tries = request.retry === false ? 1 : LIMITS.requestTries;
     for (let attempt = 1; ; attempt++) {
       await throttle.ready(host, request.signal);
-      let failure: unknown;
       try {
-        const response = await sendAuthorized(request, options);
+        const response = await sendWhole(request, options);
         showWarnings(response, host, shown, options.warn);
-        if (!isTemporary(response.status) || attempt >= tries) return response;
-        const wait = retryDelay(response, attempt, clock);
-        if (wait > LIMITS.retryAfterMs) {
-          await response.discard();
-          throw new BundleError(
-            'E_RATE_LIMIT',
-            `${host} asks to wait ${Math.ceil(wait / 1000)} s (HTTP ${response.status}), more than this run waits`,
-            {
-              hint: 'run the same command later; what was fetched is kept',
-            },
-          );
-        }
-        await response.discard();
-        if (response.status === 429 || response.header('retry-after') !== undefined) throttle.slowDown(host, wait);
-        else await clock.sleep(wait, request.signal);
-        continue;
+        if (!isTemporary(response.status)) return response;
+        const settled = await settleRefusal(response, host, attempt, options);
+        if (attempt >= tries) return settled.response;
+        await clock.sleep(settled.wait, request.signal);
       } catch (error) {
-        failure = error;
+        if (attempt >= tries || !isTransient(error)) throw error;
+        await clock.sleep(backoffMs(attempt), request.signal);
       }
-      if (attempt >= tries || !isTransient(failure)) throw failure;
-      await clock.sleep(backoffMs(attempt), request.signal);
     }
   };
 }
 
+/** With `wholeBody` a body that breaks off belongs to the try: it is asked for again. */
+async function sendWhole(request: ApiRequest, options: SenderOptions): Promise<HttpResponse> {
+  const response = await sendAuthorized(request, options);
+  if (request.wholeBody === undefined || response.status !== 200) return response;
+  return buffered(response, request.wholeBody, `${request.endpoint.origin}/${request.repository}`);
+}
+
+/**
+ * A 429 makes everybody wait who asks that host, uploads too, also when this request itself is not tried again. A quota of hours is told from a
+ * limit of seconds: it fails at once, with advice.
+ * @throws BundleError E_RATE_LIMIT
+ */
+async function settleRefusal(
+  response: HttpResponse,
+  host: string,
+  attempt: number,
+  options: SenderOptions,
+): Promise<{ response: HttpResponse; wait: number }> {
+  const kept = await buffered(response, LIMITS.errorBodyBytes, 'error body').catch(() => ({ ...response, body: nothing }));
+  if (response.status === 429 && (await isQuota(kept))) throw faultError(await readFault(kept), host);
+  const wait = retryDelay(response, attempt, options.clock);
+  if (wait > LIMITS.retryAfterMs) {
+    const asked = `${host} asks to wait ${Math.ceil(wait / 1000)} s (HTTP ${response.status}), more than this run waits`;
+    throw new BundleError('E_RATE_LIMIT', asked, { hint: 'run the same command later; what was fetched is kept' });
+  }
+  const everybody = response.status === 429 || response.header('retry-after') !== undefined;
+  if (everybody) options.throttle.slowDown(host, wait);
+  return { response: kept, wait: everybody ? 0 : wait };
+}
+
+const nothing: AsyncIterable<Uint8Array> = { async *[Symbol.asyncIterator]() {} };
+
+/** Docker Hub: `ratelimit-remaining: 0;w=21600`, or words about the pull rate limit; without Retry-After the window is hours. */
+async function isQuota(response: HttpResponse): Promise<boolean> {
+  if (response.header('retry-after') !== undefined) return false;
+  if (/^0(;|$)/.test(response.header('ratelimit-remaining') ?? '')) return true;
+  return /pull rate limit/i.test((await readFault(response)).message);
+}
+
 const isTemporary = (status: number): boolean =>
   status === 429 || status === 408 || status === 499 || (status >= 500 && status !== 501 && status !== 505 && status !== 507);
-
-export const isTransient = (error: unknown): boolean =>
-  isBundleError(error) && (error.code === 'E_NETWORK' || error.code === 'E_TIMEOUT');
-
-/** 0.25, 0.5, 1, 2, 4 s with a spread, so that many blobs don't come back at one instant. */
-export const backoffMs = (attempt: number): number => Math.min(8000, 250 * 2 ** (attempt - 1)) * (0.75 + Math.random() / 2);
-
-/** Retry-After in seconds or as a date (RFC 9110 section 10.2.3), else our own back-off. Negative and unreadable values count as absent. */
-export function retryDelay(response: Pick<HttpResponse, 'header'>, attempt: number, clock: Pick<Clock, 'now'>): number {
-  const value = response.header('retry-after')?.trim();
-  if (value === undefined) return backoffMs(attempt);
-  if (/^\d+$/.test(value)) return Number(value) * 1000;
-  const date = Date.parse(value);
-  return Number.isNaN(date) ? backoffMs(attempt) : Math.max(0, date - clock.now());
-}
 
 async function sendAuthorized(request: ApiRequest, options: SenderOptions): Promise<HttpResponse> {
   const { authorizer } = options;
@@ -98,7 +112,8 @@ async function sendAuthorized(request: ApiRequest, options: SenderOptions): Prom
       response.status === 401 ||
       ((response.status === 400 || response.status === 403) && authorizer.isOld(endpoint, scopes, authorization))
     ) {
-      const replay = await keepBody(response);
+      // Its message is still wanted when there is nothing better to try.
+      const replay = await buffered(response, LIMITS.errorBodyBytes, 'error body');
       const next = await authorizer.answer(endpoint, repository, scopes, replay, authorization, signal);
       if (next === undefined) return replay;
       authorization = next;
@@ -106,21 +121,6 @@ async function sendAuthorized(request: ApiRequest, options: SenderOptions): Prom
     }
     return response;
   }
-}
-
-/** The refusal is still wanted for its message when there is nothing better to try: read it (bounded) now, hand it out again later. */
-async function keepBody(response: HttpResponse): Promise<HttpResponse> {
-  const fault = await readFault(response);
-  const body = JSON.stringify({ errors: [{ code: fault.codes[0] ?? 'UNKNOWN', message: fault.message }] });
-  return {
-    ...response,
-    header: response.header,
-    headerLines: response.headerLines,
-    body: (async function* () {
-      yield Buffer.from(body);
-    })(),
-    discard: async () => undefined,
-  };
 }
 
 async function followRedirects(

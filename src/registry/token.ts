@@ -1,4 +1,4 @@
-import { BundleError } from '../core/errors.ts';
+import { BundleError, isBundleError } from '../core/errors.ts';
 import { isObject } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
 import { readAll } from '../core/verified.ts';
@@ -6,6 +6,7 @@ import type { Clock } from './clock.ts';
 import type { Credential } from './credentials.ts';
 import { checkRealm, checkRedirect } from './network-policy.ts';
 import { faultError, readFault } from './response-error.ts';
+import { backoffMs, isTransient, retryDelay } from './retry.ts';
 import type { HttpRequest, HttpResponse, Transport } from './transport.ts';
 
 export type Token = Readonly<{ header: string; issuedAt: number; expiresAt: number }>;
@@ -30,6 +31,24 @@ export const basicHeader = basic;
  * @throws BundleError E_AUTH, E_LIMIT, E_NETWORK, E_REDIRECT
  */
 export async function fetchToken(transport: Transport, clock: Clock, request: TokenRequest): Promise<Token> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await fetchOnce(transport, clock, request);
+    } catch (error) {
+      if (attempt >= LIMITS.tokenTries || !isPassing(error)) throw error;
+      const asked = isBundleError(error) ? error.detail.retryAfterMs : undefined;
+      const wait = typeof asked === 'number' ? asked : backoffMs(attempt);
+      if (wait > LIMITS.retryAfterMs) throw error;
+      await clock.sleep(wait, request.signal);
+    }
+  }
+}
+
+/** The service is there but busy, or the way to it broke; a 401 or 403 will say the same again, and may lock the account. */
+const isPassing = (error: unknown): boolean =>
+  isTransient(error) || (isBundleError(error) && (error.detail.status === 429 || Number(error.detail.status) >= 500));
+
+async function fetchOnce(transport: Transport, clock: Clock, request: TokenRequest): Promise<Token> {
   const { credential } = request;
   if (credential?.kind === 'identity') {
     const answer = await send(transport, oauthPost(request, credential.token), request.realm);
@@ -91,11 +110,12 @@ async function readToken(response: HttpResponse, clock: Clock, request: TokenReq
   const what = `token service ${request.realm.host}${request.scopes[0] === undefined ? '' : ` for ${request.scopes[0]}`}`;
   if (response.status !== 200) {
     const error = faultError(await readFault(response), what);
+    const retryAfter = response.header('retry-after') === undefined ? {} : { retryAfterMs: retryDelay(response, 1, clock) };
     const from =
       request.credential === undefined ? 'no credentials were found' : `the credentials come from ${request.credential.from}`;
     throw new BundleError(error.code, error.message, {
       hint: `${from}; log in again, or log out if the image is public`,
-      detail: error.detail,
+      detail: { ...error.detail, ...retryAfter },
     });
   }
   const bytes = await readAll(response.body, LIMITS.tokenBytes, `answer of ${what}`);

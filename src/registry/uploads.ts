@@ -1,13 +1,14 @@
 import type { Descriptor } from '../core/descriptor.ts';
 import { BundleError, isBundleError } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
-import { hasBlob } from './blobs.ts';
+import { headBlob } from './blobs.ts';
 import type { Clock } from './clock.ts';
 import { apiUrl, type Endpoint } from './endpoint.ts';
 import { pullScope, pushScope } from './manifests.ts';
 import { isSameOrigin } from './network-policy.ts';
 import { faultError, readFault } from './response-error.ts';
-import { backoffMs, isTransient, parseLocation, type Sender } from './send.ts';
+import { backoffMs, isTransient } from './retry.ts';
+import { parseLocation, type Sender } from './send.ts';
 import type { HttpResponse, ReplayableBody } from './transport.ts';
 
 type Blob = Pick<Descriptor, 'digest' | 'size'>;
@@ -39,8 +40,10 @@ export async function pushBlob(send: Sender, clock: Clock, push: PushBlob): Prom
     pushScope(endpoint, repository),
     ...(push.mountFrom === undefined ? [] : [pullScope(endpoint, push.mountFrom)]),
   ];
-  if (!push.force && (await hasBlob(send, endpoint, repository, blob, [pushScope(endpoint, repository)], signal)))
-    return 'present';
+  const presence = push.force
+    ? 'absent'
+    : await headBlob(send, endpoint, repository, blob, [pushScope(endpoint, repository)], signal);
+  if (presence === 'present') return 'present';
   let session: Session | undefined;
   if (push.mountFrom !== undefined && !push.force) {
     const mount = await tryMount(send, push, push.mountFrom, scopes);
@@ -48,18 +51,26 @@ export async function pushBlob(send: Sender, clock: Clock, push: PushBlob): Prom
     session = mount;
   }
   let chunked = false;
+  /** What opening a session failed with: the sender has tried that often enough. */
+  let opening: unknown;
   for (let attempt = 1; ; attempt++) {
     try {
-      session ??= await openSession(send, push);
+      session ??= await openSession(send, push).catch((error: unknown) => {
+        opening = error;
+        throw error;
+      });
       if (chunked) await uploadChunks(send, push, session);
       else await uploadWhole(send, push, session);
+      await requireStored(send, push);
       return 'pushed';
     } catch (error) {
       if (session !== undefined) await cancel(send, push, session);
       session = undefined;
-      if (attempt >= LIMITS.uploadTries) throw error;
+      if (attempt >= LIMITS.uploadTries || error === opening) throw error;
       if (!chunked && wantsChunks(error) && blob.size > 0) chunked = true;
       else if (isTransient(error) || isLostSession(error)) await clock.sleep(backoffMs(attempt), signal);
+      else if (statusOf(error) === 429)
+        continue; // the sender makes the whole host wait
       else throw error;
     }
   }
@@ -195,14 +206,17 @@ async function uploadChunks(send: Sender, push: PushBlob, session: Session): Pro
     await uploadRequest(send, push, 'PUT', withDigest(location, blob), { length: 0, open: () => new Uint8Array() }),
     push,
   );
-  // Registries that drop later chunks answer 201 all the same.
-  if (!(await hasBlob(send, push.endpoint, push.repository, blob, [pushScope(push.endpoint, push.repository)], push.signal))) {
-    throw new BundleError(
-      'E_REGISTRY',
-      `${push.endpoint.origin}: the upload of ${blob.digest} was accepted, but the blob is not there`,
-      { origin: 'target' },
-    );
-  }
+}
+
+/** 201 is a word; registries exist that drop chunks or bodies and say it all the same (ECR, public-registries.md section 5). */
+async function requireStored(send: Sender, push: PushBlob): Promise<void> {
+  const { endpoint, repository, blob, signal } = push;
+  if ((await headBlob(send, endpoint, repository, blob, [pushScope(endpoint, repository)], signal)) !== 'absent') return;
+  throw new BundleError(
+    'E_REGISTRY',
+    `${endpoint.origin}: the upload of ${blob.digest} was accepted, but the blob is not there`,
+    { origin: 'target' },
+  );
 }
 
 function checkStored(response: HttpResponse, push: PushBlob): void {

@@ -27,7 +27,9 @@ export function stoppable(server: Server): (graceMs: number) => Promise<void> {
   let stopping = false;
   onExchange(server, (_, response) => {
     if (stopping) response.setHeader('Connection', 'close');
-    response.once('close', () => {});
+    response.once('close', () => {
+      if (stopping) setImmediate(() => server.closeIdleConnections());
+    });
   });
   return (graceMs) =>
     new Promise((resolve) => {

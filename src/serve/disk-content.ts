@@ -25,23 +25,27 @@ export async function openDiskContent(fs: FileSystem, root: string): Promise<Wri
   } catch (error) {
     throw diskError(error, `opening the registry directory ${root}`);
   }
+  return writeDiskContent(fs, paths);
+}
+
+function writeDiskContent(fs: FileSystem, paths: DiskPaths): WritableContent {
   // A change takes its turn in its repository first, then with the digest: what one deletes another may be linking.
   const inTurn = createTurns();
-  const reading = readDiskContent(fs, paths);
+  const linkBlob = (repository: string, digest: Digest): Promise<void> => makeLink(fs, paths.blobLink(repository, digest));
   return {
-    ...reading,
+    ...readDiskContent(fs, paths),
     stage: () =>
       createDiskStaging(fs, paths.uploads, (repository, digest, place) =>
         inTurn(digest, async () => {
           await place(paths.blob(digest));
-          await makeLink(fs, paths.blobLink(repository, digest));
+          await linkBlob(repository, digest);
         }),
       ),
     mount: (repository, digest, from) =>
       inTurn(digest, async () => {
-        if (!(await isSomewhere(fs, paths, digest, from))) return false;
-        await makeLink(fs, paths.blobLink(repository, digest));
-        return true;
+        const found = await isSomewhere(fs, paths, digest, from);
+        if (found) await linkBlob(repository, digest);
+        return found;
       }),
     putManifest: (repository, manifest, tags) =>
       inTurn(repository, async () => {

@@ -1,7 +1,7 @@
 import type { Descriptor } from '../core/descriptor.ts';
 import type { Digest } from '../core/digest.ts';
 import { byteOrder } from '../core/json.ts';
-import type { Staging, StoredBlob, StoredManifest, WritableContent } from './content.ts';
+import type { RegistryContent, Staging, StoredBlob, StoredManifest, WritableContent } from './content.ts';
 import { referrerOf } from './referrer.ts';
 
 /** As they came in: joining a gigabyte would cost more than serving it. */
@@ -13,47 +13,22 @@ type Repository = Readonly<{
   tags: Map<string, Digest>;
   referrers: Map<Digest, Map<Digest, Descriptor>>;
 }>;
+type Repositories = Map<string, Repository>;
 
 /** A registry's content in memory: for tests and demonstrations. Repositories share bytes, not membership. */
 export function createMemoryContent(): WritableContent {
-  const repositories = new Map<string, Repository>();
-  const repositoryOf = (name: string): Repository => {
-    let found = repositories.get(name);
-    if (found === undefined) {
-      found = { blobs: new Map(), manifests: new Map(), tags: new Map(), referrers: new Map() };
-      repositories.set(name, found);
-    }
-    return found;
-  };
-  const chunksAnywhere = (digest: Digest): Chunks | undefined => {
-    for (const { blobs } of repositories.values()) if (blobs.has(digest)) return blobs.get(digest);
-    return undefined;
-  };
+  const repositories: Repositories = new Map();
   return {
-    async manifest(name, reference) {
-      const repository = repositories.get(name);
-      return repository?.manifests.get(repository.tags.get(reference) ?? (reference as Digest));
-    },
-    async blob(name, digest) {
-      const chunks = repositories.get(name)?.blobs.get(digest);
-      return chunks && blobOf(chunks);
-    },
-    async tags(name) {
-      const repository = repositories.get(name);
-      return repository && [...repository.tags.keys()].sort(byteOrder);
-    },
-    async referrers(name, digest) {
-      const found = repositories.get(name)?.referrers.get(digest);
-      return found === undefined ? [] : [...found.values()].sort((a, b) => byteOrder(a.digest, b.digest));
-    },
-    stage: async () => createStaging((name, digest, chunks) => repositoryOf(name).blobs.set(digest, chunks)),
+    ...readingSide(repositories),
+    stage: async () => createStaging((name, digest, chunks) => repositoryOf(repositories, name).blobs.set(digest, chunks)),
     async mount(name, digest, from) {
-      const chunks = from === undefined ? chunksAnywhere(digest) : repositories.get(from)?.blobs.get(digest);
-      if (chunks !== undefined) repositoryOf(name).blobs.set(digest, chunks);
+      const sources = from === undefined ? [...repositories.values()] : [repositories.get(from)];
+      const chunks = sources.map((source) => source?.blobs.get(digest)).find((found) => found !== undefined);
+      if (chunks !== undefined) repositoryOf(repositories, name).blobs.set(digest, chunks);
       return chunks !== undefined;
     },
     async putManifest(name, manifest, tags) {
-      const repository = repositoryOf(name);
+      const repository = repositoryOf(repositories, name);
       repository.manifests.set(manifest.digest, manifest);
       const referrer = referrerOf(manifest);
       if (referrer !== undefined) referrersOf(repository, referrer.subject).set(manifest.digest, referrer.descriptor);
@@ -71,6 +46,33 @@ export function createMemoryContent(): WritableContent {
     deleteTag: async (name, tag) => repositories.get(name)?.tags.delete(tag) ?? false,
     deleteBlob: async (name, digest) => repositories.get(name)?.blobs.delete(digest) ?? false,
   };
+}
+
+function readingSide(repositories: Repositories): RegistryContent {
+  return {
+    async manifest(name, reference) {
+      const repository = repositories.get(name);
+      return repository?.manifests.get(repository.tags.get(reference) ?? (reference as Digest));
+    },
+    async blob(name, digest) {
+      const chunks = repositories.get(name)?.blobs.get(digest);
+      return chunks && blobOf(chunks);
+    },
+    async tags(name) {
+      const repository = repositories.get(name);
+      return repository && [...repository.tags.keys()].sort(byteOrder);
+    },
+    async referrers(name, digest) {
+      const found = repositories.get(name)?.referrers.get(digest);
+      return found === undefined ? [] : [...found.values()].sort((a, b) => byteOrder(a.digest, b.digest));
+    },
+  };
+}
+
+function repositoryOf(repositories: Repositories, name: string): Repository {
+  const found = repositories.get(name) ?? { blobs: new Map(), manifests: new Map(), tags: new Map(), referrers: new Map() };
+  repositories.set(name, found);
+  return found;
 }
 
 function referrersOf(repository: Repository, subject: Digest): Map<Digest, Descriptor> {

@@ -16,7 +16,8 @@ export type TokenRequest = Readonly<{
 type Issued = Readonly<{ grant: Grant; expires: number }>;
 
 const TOKENS = 10_000;
-const SCOPES = 100;
+/** Actions on repositories in one token. */
+const SCOPES = 300;
 const newToken = (): string => randomBytes(32).toString('base64url');
 
 /** Hands out random opaque tokens and remembers what each may do: the token service that public registries have beside them. */
@@ -25,54 +26,35 @@ export function createTokenService(options: TokenOptions, now: () => number = Da
   const refreshTokens = new Map<string, string>();
   const lifetime = options.lifetimeSeconds ?? 300;
 
-  const userOf = (request: TokenRequest): string | undefined => {
-    const refresh = request.oauth ? request.fields.get('refresh_token') : null;
-    if (refresh !== null) {
-      const user = refreshTokens.get(refresh);
-      if (user === undefined) throw badLogin();
-      return user;
-    }
-    const login = request.oauth ? formLogin(request.fields) : parseBasic(request.authorization);
-    if (login === undefined && request.authorization === undefined) return undefined;
-    if (login === undefined || !isKnown(options, login)) throw badLogin();
-    return login.user;
-  };
-
-  const remember = (needs: readonly Need[], user: string | undefined): string => {
+  const remember = (grant: Grant): string => {
     for (const [token, { expires }] of issued) {
       if (expires > now() && issued.size < TOKENS) break; // in order of issue, so the rest is younger
       issued.delete(token);
     }
-    const whole = grantOf(options, user);
-    const granted = new Set(needs.filter((need) => whole.may(need.repository, need.action)).map(keyOf));
-    const grant = {
-      may: (repository: string, action: Need['action']) => granted.has(keyOf({ repository, action })),
-      everywhere: false,
-    };
     const token = newToken();
     issued.set(token, { grant, expires: now() + lifetime * 1000 });
+    return token;
+  };
+  const rememberUser = (user: string): string => {
+    const token = newToken();
+    if (refreshTokens.size < TOKENS) refreshTokens.set(token, user);
     return token;
   };
 
   return {
     /** @throws Refusal 401 UNAUTHORIZED */
-    answer(request: TokenRequest): Answer {
-      const user = userOf(request);
-      if (user === undefined && options.anonymousPull !== true) throw badLogin();
-      const needs = request.fields
-        .getAll('scope')
-        .flatMap(parseScope)
-        .slice(0, SCOPES * 3);
-      const token = remember(needs, user);
-      const offline = request.fields.get('offline_token') === 'true' || request.fields.get('access_type') === 'offline';
-      const refresh = offline && user !== undefined ? newToken() : undefined;
-      if (refresh !== undefined && refreshTokens.size < TOKENS) refreshTokens.set(refresh, user as string);
+    answer({ fields, oauth, authorization }: TokenRequest): Answer {
+      const refresh = oauth ? fields.get('refresh_token') : null;
+      const user = refresh === null ? userOf(options, fields, oauth, authorization) : refreshTokens.get(refresh);
+      if (user === undefined && (refresh !== null || options.anonymousPull !== true)) throw badLogin();
+      const token = remember(scopedGrant(grantOf(options, user), fields.getAll('scope')));
+      const offline = fields.get('offline_token') === 'true' || fields.get('access_type') === 'offline';
       return jsonAnswer({
         token,
         access_token: token,
         expires_in: lifetime,
         issued_at: new Date(now()).toISOString(),
-        ...(refresh === undefined ? {} : { refresh_token: refresh }),
+        ...(offline && user !== undefined ? { refresh_token: rememberUser(user) } : {}),
       });
     },
     /** undefined when the token was never issued here or has expired. */
@@ -81,6 +63,26 @@ export function createTokenService(options: TokenOptions, now: () => number = Da
       return found !== undefined && found.expires > now() ? found.grant : undefined;
     },
   };
+}
+
+/** undefined for one who gave no credentials. @throws Refusal 401 for wrong ones */
+function userOf(
+  rules: AccessRules,
+  fields: URLSearchParams,
+  oauth: boolean,
+  authorization: string | undefined,
+): string | undefined {
+  const login = oauth ? formLogin(fields) : parseBasic(authorization);
+  if (login === undefined && authorization === undefined) return undefined;
+  if (login === undefined || !isKnown(rules, login)) throw badLogin();
+  return login.user;
+}
+
+/** What was asked for, as far as the user may. */
+function scopedGrant(whole: Grant, scopes: readonly string[]): Grant {
+  const asked = scopes.flatMap(parseScope).slice(0, SCOPES);
+  const granted = new Set(asked.filter((need) => whole.may(need.repository, need.action)).map(keyOf));
+  return { may: (repository, action) => granted.has(keyOf({ repository, action })), everywhere: false };
 }
 
 const keyOf = (need: Need): string => `${need.action} ${need.repository}`;

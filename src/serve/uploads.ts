@@ -32,78 +32,73 @@ export function createUploads(content: WritableContent, limits: UploadLimits = {
   const sweep = async (): Promise<void> => {
     for (const upload of open.values()) if (!upload.busy && upload.usedAt + idleMs <= now()) await drop(upload);
   };
-
-  return {
-    /** @param algorithm what the client says its digest will be in @throws Refusal 429 */
-    async start(repository: string, algorithm?: DigestAlgorithm): Promise<Upload> {
-      await sweep();
-      if (open.size >= sessions) {
-        throw new Refusal(429, 'TOOMANYREQUESTS', `${open.size} uploads are open`, { headers: { 'Retry-After': '10' } });
-      }
-      const staging = await content.stage();
-      const upload = {
-        id: randomUUID(),
-        repository,
-        staging,
-        received: 0,
-        algorithm,
-        hasher: undefined,
-        usedAt: now(),
-        busy: false,
-      };
-      open.set(upload.id, upload);
-      return upload;
-    },
-    /** @throws Refusal 404 BLOB_UPLOAD_UNKNOWN for one that is closed, cancelled, expired or of another repository */
-    async find(repository: string, id: string): Promise<Upload> {
-      await sweep();
-      const upload = open.get(id);
-      if (upload === undefined || upload.repository !== repository) {
-        throw new Refusal(404, 'BLOB_UPLOAD_UNKNOWN', 'no such upload session in this repository');
-      }
-      upload.usedAt = now();
-      return upload;
-    },
-    /** Adds a body. When the client breaks off, what has come so far stays. @throws Refusal 413; disk errors end the session */
-    async receive(upload: Upload, body: AsyncIterable<Uint8Array>, expected?: Digest): Promise<void> {
-      for await (const chunk of body) {
-        if (upload.received + chunk.length > LIMITS.blobBytes) {
-          await drop(upload);
-          throw new Refusal(413, 'SIZE_INVALID', `a blob of more than ${LIMITS.blobBytes} bytes`);
-        }
-        upload.algorithm ??= expected === undefined ? 'sha256' : algorithmOf(expected);
-        upload.hasher ??= createHasher(upload.algorithm);
-        upload.hasher.update(chunk);
-        upload.received += chunk.length;
-        try {
-          await upload.staging.write(chunk);
-        } catch (error) {
-          await drop(upload);
-          throw error;
-        }
-      }
-      upload.usedAt = now();
-    },
-    /** Makes the bytes a blob. The session is over, whatever comes of it. @throws Refusal 400 DIGEST_INVALID when they are other bytes */
-    async finish(upload: Upload, digest: Digest): Promise<void> {
-      open.delete(upload.id);
-      try {
-        const actual = await digestOfUpload(upload, algorithmOf(digest));
-        if (actual !== digest) {
-          const message = `the ${upload.received} bytes received have another digest than the one named`;
-          throw new Refusal(400, 'DIGEST_INVALID', message, { detail: { expected: digest, actual } });
-        }
-        await upload.staging.commit(upload.repository, digest);
-      } catch (error) {
-        await drop(upload);
-        throw error;
-      }
-    },
-    cancel: drop,
-    async close(): Promise<void> {
-      await Promise.all([...open.values()].map(drop));
-    },
+  /** @param algorithm what the client says its digest will be in @throws Refusal 429 */
+  const start = async (repository: string, algorithm?: DigestAlgorithm): Promise<Upload> => {
+    await sweep();
+    if (open.size >= sessions) {
+      throw new Refusal(429, 'TOOMANYREQUESTS', `${open.size} uploads are open`, { headers: { 'Retry-After': '10' } });
+    }
+    const staging = await content.stage();
+    const upload = {
+      id: randomUUID(),
+      repository,
+      staging,
+      received: 0,
+      algorithm,
+      hasher: undefined,
+      usedAt: now(),
+      busy: false,
+    };
+    open.set(upload.id, upload);
+    return upload;
   };
+  /** @throws Refusal 404 BLOB_UPLOAD_UNKNOWN for one that is closed, cancelled, expired or of another repository */
+  const find = async (repository: string, id: string): Promise<Upload> => {
+    await sweep();
+    const upload = open.get(id);
+    if (upload?.repository !== repository) {
+      throw new Refusal(404, 'BLOB_UPLOAD_UNKNOWN', 'no such upload session in this repository');
+    }
+    upload.usedAt = now();
+    return upload;
+  };
+  /** Adds a body. When the client breaks off, what has come so far stays. @throws Refusal 413; disk errors end the session */
+  const receive = async (upload: Upload, body: AsyncIterable<Uint8Array>, expected?: Digest): Promise<void> => {
+    for await (const chunk of body) await addChunk(upload, chunk, expected).catch((error) => dropAndThrow(drop, upload, error));
+    upload.usedAt = now();
+  };
+  /** Makes the bytes a blob. The session is over, whatever comes of it. @throws Refusal 400 DIGEST_INVALID when they are other bytes */
+  const finish = async (upload: Upload, digest: Digest): Promise<void> => {
+    open.delete(upload.id);
+    await storeAs(upload, digest).catch((error) => dropAndThrow(drop, upload, error));
+  };
+  const close = async (): Promise<void> => {
+    await Promise.all([...open.values()].map(drop));
+  };
+  return { start, find, receive, finish, cancel: drop, close };
+}
+
+async function dropAndThrow(drop: (upload: Upload) => Promise<void>, upload: Upload, error: unknown): Promise<never> {
+  await drop(upload);
+  throw error;
+}
+
+async function addChunk(upload: Upload, chunk: Uint8Array, expected: Digest | undefined): Promise<void> {
+  if (upload.received + chunk.length > LIMITS.blobBytes) {
+    throw new Refusal(413, 'SIZE_INVALID', `a blob of more than ${LIMITS.blobBytes} bytes`);
+  }
+  upload.algorithm ??= expected === undefined ? 'sha256' : algorithmOf(expected);
+  upload.hasher ??= createHasher(upload.algorithm);
+  upload.hasher.update(chunk);
+  upload.received += chunk.length;
+  await upload.staging.write(chunk);
+}
+
+async function storeAs(upload: Upload, digest: Digest): Promise<void> {
+  const actual = await digestOfUpload(upload, algorithmOf(digest));
+  if (actual === digest) return upload.staging.commit(upload.repository, digest);
+  const message = `the ${upload.received} bytes received have another digest than the one named`;
+  throw new Refusal(400, 'DIGEST_INVALID', message, { detail: { expected: digest, actual } });
 }
 
 async function digestOfUpload(upload: Upload, algorithm: DigestAlgorithm): Promise<Digest> {

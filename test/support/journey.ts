@@ -1,249 +1,189 @@
-/** The whole journey in one process: embedded registries as origins and target, and the command line with its streams captured. */
-import { createHash, generateKeyPairSync } from 'node:crypto';
-import { chmodSync, lstatSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
+/** The journey in one process: an origin, a lock, a key, and pull and load as functions, over any file system and transport. */
+import { createHash } from 'node:crypto';
+import { lstat, mkdtemp, readdir, readFile, readlink, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Statement } from '../../src/bundle/statement.ts';
-import { run } from '../../src/cli/run.ts';
+import { type VerifiedBundle, type VerifyOptions, verifyBundle } from '../../src/bundle/verify.ts';
+import { parsePlatform } from '../../src/core/platform.ts';
+import { parseReference } from '../../src/core/reference.ts';
 import type { FileSystem } from '../../src/files/file-system.ts';
 import { nodeFileSystem } from '../../src/files/node-file-system.ts';
+import { type LoadRequest, type LoadResult, load } from '../../src/load/load.ts';
+import { parseTarget } from '../../src/load/target.ts';
+import { makeLock } from '../../src/lock/lock.ts';
 import type { LockFile } from '../../src/lock/lock-file.ts';
-import type { RequestRecord, ResponseRecord } from '../../src/serve/access-log.ts';
+import { createConfigReader, createManifestReader } from '../../src/lock/resolve.ts';
+import type { Manifest } from '../../src/manifest/manifest.ts';
+import { type PullRequest, type PullResult, pull } from '../../src/pull/pull.ts';
+import { createRegistryClient, type RegistryClient } from '../../src/registry/client.ts';
+import { createTransport, type Transport } from '../../src/registry/transport.ts';
+import type { RequestRecord } from '../../src/serve/access-log.ts';
 import type { WritableContent } from '../../src/serve/content.ts';
 import { createMemoryContent } from '../../src/serve/memory-content.ts';
-import { type Registry, type RegistryOptions, startRegistry } from '../../src/serve/server.ts';
-import type { TestImage } from './random-image.ts';
-import { type Ending, tempDir } from './temp-dir.ts';
+import { type Registry, startRegistry } from '../../src/serve/server.ts';
+import type { Trust } from '../../src/sign/trust.ts';
+import { freshKey } from '../unit/sign/test-keys.ts';
+import { randomImage, randomIndex, type TestImage } from './random-image.ts';
+import type { Ending } from './temp-dir.ts';
 
-/** How a command line ended and what it said. */
-export type Ran = Readonly<{ code: number; stdout: string; stderr: string; json(): Json }>;
+export const NOW = Date.parse('2026-11-21T08:00:00Z');
+export const silent = (): void => undefined;
 
-/** JSON of our own making, open to any look. */
-// biome-ignore lint/suspicious/noExplicitAny: tests name the path they look at; a wrong one is a failed assertion
-export type Json = any;
-
-export type RunOptions = Readonly<{
-  env?: Readonly<Record<string, string | undefined>>;
-  /** Milliseconds since 1970; default: the real clock. */
-  now?: number | (() => number);
-  signal?: AbortSignal;
-  terminal?: boolean;
-  fs?: FileSystem;
-}>;
-
-/** Runs one command line in this process. Paths must be absolute: there is one working directory for all tests. */
-export async function bundle(argv: readonly string[], options: RunOptions = {}): Promise<Ran> {
-  const { now = Date.now } = options;
-  let stdout = '';
-  let stderr = '';
-  const code = await run(argv, {
-    fs: options.fs ?? nodeFileSystem,
-    env: options.env ?? {},
-    stdout: (text) => {
-      stdout += text;
-    },
-    stderr: (text) => {
-      stderr += text;
-    },
-    stderrIsTerminal: options.terminal ?? false,
-    terminalWidth: () => 100,
-    now: typeof now === 'number' ? () => now : now,
-    signal: options.signal ?? new AbortController().signal,
-  });
-  return { code, stdout, stderr, json: () => JSON.parse(stdout) };
-}
-
-export type TestRegistry = Readonly<{
-  /** `127.0.0.1:40123` */
-  host: string;
-  content: WritableContent;
-  /** Every request since the last {@link clear}, as `GET /v2/…`. */
-  requests: string[];
-  responses: ResponseRecord[];
-  clear(): void;
-  /** Stores an image and all under it, its root under these tags. */
-  put(repository: string, tags: string | readonly string[], image: TestImage): Promise<void>;
-  /** What a tag or digest means: its digest, or undefined. */
-  digest(repository: string, reference: string): Promise<string | undefined>;
-  stop(): Promise<void>;
-  /** On the same port with the same content. */
-  start(): Promise<void>;
-}>;
-
-export type TestRegistryOptions = Omit<RegistryOptions, 'content'> & Readonly<{ content?: WritableContent }>;
-
-/** A registry in memory on a free port of loopback, gone when the test is over. */
-export async function testRegistry(t: Ending, options: TestRegistryOptions = {}): Promise<TestRegistry> {
-  const content = options.content ?? createMemoryContent();
-  const requests: string[] = [];
-  const responses: ResponseRecord[] = [];
-  const open = (port: number): Promise<Registry> =>
-    startRegistry({
-      ...options,
-      content,
-      port,
-      onRequest(record: RequestRecord) {
-        requests.push(`${record.method} ${record.url}`);
-        options.onRequest?.(record);
-      },
-      onResponse(record) {
-        responses.push(record);
-        options.onResponse?.(record);
-      },
-    });
-  let registry = await open(0);
-  const { host } = registry;
-  t.after(() => registry.close(0));
-  return {
-    host,
-    content,
-    requests,
-    responses,
-    clear() {
-      requests.length = 0;
-      responses.length = 0;
-    },
-    put: (repository, tags, image) => putImage(content, repository, typeof tags === 'string' ? [tags] : tags, image),
-    digest: async (repository, reference) => (await content.manifest(repository, reference))?.digest,
-    stop: () => registry.close(0),
-    async start() {
-      registry = await open(Number(host.split(':').at(-1)));
-    },
-  };
-}
-
-async function putImage(
-  content: WritableContent,
-  repository: string,
-  tags: readonly string[],
-  image: TestImage,
-): Promise<void> {
+export async function putImage(content: WritableContent, repository: string, tag: string, image: TestImage): Promise<void> {
   for (const blob of image.blobs) {
     const staging = await content.stage();
     for (const chunk of blob.read(0, blob.size)) await staging.write(chunk);
     await staging.commit(repository, blob.digest);
   }
   for (const manifest of image.manifests)
-    await content.putManifest(repository, manifest, manifest.digest === image.digest ? tags : []);
+    await content.putManifest(repository, manifest, manifest.digest === image.digest ? [tag] : []);
 }
 
-export type TestKey = Readonly<{ key: string; pub: string; keyid: string }>;
+export type Store = Registry & Readonly<{ content: WritableContent; requests: RequestRecord[]; writes(): RequestRecord[] }>;
 
-/** A key pair as files, its private half without the slow encryption. */
-export function testKey(directory: string, name: string): TestKey {
-  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const [key, pub] = [join(directory, `${name}.key`), join(directory, `${name}.pub`)];
-  writeFileSync(key, privateKey.export({ format: 'pem', type: 'pkcs8' }), { mode: 0o600 });
-  writeFileSync(pub, publicKey.export({ format: 'pem', type: 'spki' }));
-  const keyid = createHash('sha256')
-    .update(publicKey.export({ format: 'der', type: 'spki' }))
-    .digest('hex');
-  return { key, pub, keyid };
+/** An embedded registry in memory that remembers what it was asked. */
+export async function startStore(t: Ending): Promise<Store> {
+  const content = createMemoryContent();
+  const requests: RequestRecord[] = [];
+  const registry = await startRegistry({ content, acceptSparse: true, onRequest: (record) => requests.push(record) });
+  t.after(() => registry.close(0));
+  return { ...registry, content, requests, writes: () => requests.filter((r) => !['GET', 'HEAD'].includes(r.method)) };
 }
 
-export type Journey = Readonly<{
-  dir: string;
-  path(...names: string[]): string;
-  origins: readonly [TestRegistry, TestRegistry];
-  target: TestRegistry;
-  key: TestKey;
-  /** The bundle directory that {@link pull} makes. */
-  bundle: string;
-  /** Writes `<name>.yaml` and gives its path. */
-  manifest(name: string, ...lines: string[]): Promise<string>;
-  run(argv: readonly string[], options?: RunOptions): Promise<Ran>;
-  lock(file: string, ...argv: string[]): Promise<Ran>;
-  pull(file: string, ...argv: string[]): Promise<Ran>;
-  load(...argv: string[]): Promise<Ran>;
-  /** Name of a reference's repository at the target. */
-  at(registry: TestRegistry, repository: string): string;
-}>;
+/** Waits that take no time: what is waited for is not the network here. */
+const clock = { now: () => Date.now(), sleep: async (_ms: number, signal?: AbortSignal) => signal?.throwIfAborted() };
 
-/** Two origins, a target and a key; commands with the flags that every one of them needs. Files are gone when the test is over. */
-export async function journey(t: Ending, options: Readonly<{ target?: TestRegistryOptions }> = {}): Promise<Journey> {
-  const dir = await tempDir(t, 'bundle-e2e-');
-  const path = (...names: string[]): string => join(dir, ...names);
-  const origins = [await testRegistry(t), await testRegistry(t)] as const;
-  const target = await testRegistry(t, options.target);
-  const key = testKey(dir, 'release');
-  const hosts = [...origins, target].map(({ host }) => host);
-  const env = { BUNDLE_PLAIN_HTTP: hosts.join(','), HOME: dir, PATH: '', TMPDIR: dir };
-  const runHere = (argv: readonly string[], given: RunOptions = {}): Promise<Ran> =>
-    bundle(argv, { ...given, env: { ...env, ...given.env } });
+export function clientOf(hosts: readonly string[], options: { transport?: Transport; concurrency?: number } = {}): RegistryClient {
+  return createRegistryClient({
+    credentials: { find: async () => undefined },
+    plainHttp: hosts,
+    environment: {},
+    clock,
+    concurrency: options.concurrency ?? 1,
+    ...(options.transport === undefined ? {} : { transport: options.transport }),
+  });
+}
+
+export type Journey = Awaited<ReturnType<typeof startJourney>>;
+
+/**
+ * An origin with two small images, one of them an index of two platforms of which one is taken, in two editions.
+ * One transfer at a time, so that the changes come in the same order each time.
+ */
+export async function startJourney(t: Ending) {
+  const origin = await startStore(t);
+  const key = freshKey();
+  const trust: Trust = { keys: [key.publicKey], threshold: 1, sources: [] };
+  const size = { files: 1, bytes: 600, layers: 1 };
+  const app = [await randomImage({ seed: 1, ...size }), await randomImage({ seed: 2, ...size })] as const;
+  const tool = await randomIndex({ seed: 3, ...size, platforms: ['linux/amd64', 'linux/arm64'] });
+  await putImage(origin.content, 'team/tool', '2.0', tool);
+  const client = clientOf([origin.host]);
+  t.after(() => client.close());
+  const entry = (text: string, aliases: { repository: string; tag: string }[] = []): Manifest['images'][number] => ({
+    ref: parseReference(`${origin.host}/${text}`),
+    text,
+    platforms: ['linux/amd64'],
+    aliases,
+    where: 'lumen.yaml:1:1',
+  });
+  const manifest: Manifest = {
+    name: 'lumen',
+    platforms: ['linux/amd64'],
+    images: [entry('team/app:1.0', [{ repository: 'app', tag: 'v1' }]), entry('team/tool:2.0')],
+    imageLists: [],
+  };
+  const locks: LockFile[] = [];
+  for (const [i, image] of app.entries()) {
+    await putImage(origin.content, 'team/app', '1.0', image);
+    const ports = { client, readManifest: createManifestReader(client), readConfig: createConfigReader(client) };
+    const now = (): number => NOW + i * 3_600_000;
+    const { lock } = await makeLock({ manifest, previous: locks[0], update: 'all' }, { ...ports, now });
+    locks.push(lock);
+  }
+  const root = await mkdtemp(join(tmpdir(), 'bundle-faults-'));
+  t.after(() => rm(root, { recursive: true, force: true }));
+  let serial = 0;
+
   return {
-    dir,
-    path,
-    origins,
-    target,
+    origin,
     key,
-    bundle: path('bundle'),
-    async manifest(name, ...lines) {
-      const file = path('manifests', `${name}.yaml`);
-      await mkdir(path('manifests'), { recursive: true });
-      await writeFile(file, ['apiVersion: bundle/v1', `name: ${name}`, ...lines, ''].join('\n'));
-      return file;
-    },
-    run: runHere,
-    lock: (file, ...argv) => runHere(['lock', '-f', file, ...argv]),
-    pull: (file, ...argv) =>
-      runHere([
-        'pull',
-        '-f',
-        file,
-        ...(argv.includes('-o') ? [] : ['-o', path('bundle')]),
-        ...(argv.includes('--key') || argv.includes('--unsigned') ? [] : ['--key', key.key]),
-        ...argv,
-      ]),
-    load: (...argv) => runHere(loadArguments(argv, path('bundle'), target, key, path('state'))),
-    at: (registry, repository) => `${registry.host.replace(':', '_')}/${repository}`,
+    trust,
+    manifest,
+    /** What edition 0 and edition 1 are locked to: edition 1 moves the tag of the first image. */
+    locks: locks as [LockFile, LockFile],
+    client,
+    images: { app, tool },
+    /** A path that does not exist yet. */
+    path: (name = 'dir'): string => join(root, `${name}-${++serial}`),
+    pull: (directory: string, edition = 0, fs: FileSystem = nodeFileSystem, more: Partial<PullRequest> = {}): Promise<PullResult> =>
+      pull(
+        { manifest, lock: locks[edition] as LockFile, directory, keys: [key], keep: 2, dryRun: false, tool: 'bundle test', ...more },
+        { fs, client, report: silent },
+      ),
+    verify: (directory: string, more: Partial<VerifyOptions> = {}, fs: FileSystem = nodeFileSystem): Promise<VerifiedBundle> =>
+      verifyBundle(fs, directory, { trust, now: NOW, ...more }),
   };
 }
 
-/** Defaults for what is not said; a first word that is no flag is the bundle. */
-function loadArguments(argv: readonly string[], directory: string, target: TestRegistry, key: TestKey, state: string): string[] {
-  const named = argv[0] !== undefined && !argv[0].startsWith('-');
-  const has = (flag: string): boolean => argv.includes(flag);
-  return [
-    'load',
-    ...(named ? argv : [directory, ...argv]),
-    ...(has('--registry') ? [] : ['--registry', target.host]),
-    ...(has('--trust') || has('--insecure-skip-signature') ? [] : ['--trust', key.pub]),
-    ...(has('--state') ? [] : ['--state', state]),
-  ];
-}
+export type LoadOptions = Partial<Omit<LoadRequest, 'bundle' | 'target' | 'stateRoot'>> & {
+  fs?: FileSystem;
+  transport?: Transport;
+  concurrency?: number;
+  now?: number;
+};
 
-export const readJson = (path: string): Json => JSON.parse(readFileSync(path, 'utf8'));
-export const statementOf = (directory: string): Statement['predicate'] => readJson(join(directory, 'bundle.json')).predicate;
-export const lockOf = (file: string): LockFile => readJson(file.replace(/\.yaml$/, '.lock.json'));
-export const generationsOf = (directory: string): string[] => readdirSync(join(directory, 'generations')).sort();
-
-/** Every file below a directory by name: its bytes as a hash. With `times` also when it was changed. */
-export function tree(directory: string, times = false): Record<string, string> {
-  const found: [string, string][] = [];
-  for (const name of readdirSync(directory, { recursive: true, encoding: 'utf8' }).sort()) {
-    const path = join(directory, name);
-    const stat = lstatSync(path);
-    const what = stat.isDirectory() ? 'directory' : createHash('sha256').update(readFileSync(path)).digest('hex');
-    found.push([name, times ? `${what} ${stat.mtimeMs} ${stat.mode}` : what]);
+/** Loads a verified bundle into an embedded registry. */
+export async function loadInto(
+  store: Pick<Store, 'host'>,
+  bundle: VerifiedBundle,
+  stateRoot: string,
+  options: LoadOptions = {},
+): Promise<LoadResult> {
+  const { fs = nodeFileSystem, transport, concurrency, now = NOW, ...request } = options;
+  const client = clientOf([store.host], { ...(transport ? { transport } : {}), concurrency: concurrency ?? 1 });
+  try {
+    return await load(
+      {
+        bundle,
+        target: parseTarget(store.host),
+        stateRoot,
+        allowRollback: false,
+        forceTags: false,
+        breakLock: false,
+        dryRun: false,
+        ...request,
+      },
+      { fs, client, report: silent, now: () => now },
+    );
+  } finally {
+    await client.close();
   }
-  return Object.fromEntries(found);
 }
 
-/** Takes the right to write from everything below a directory, as on a medium that is mounted read-only. */
-export function makeReadOnly(directory: string): void {
-  for (const name of readdirSync(directory, { recursive: true, encoding: 'utf8' })) {
-    const path = join(directory, name);
-    chmodSync(path, lstatSync(path).isDirectory() ? 0o555 : 0o444);
+/** Every name below a directory with its kind and a digest of its content. */
+export async function treeOf(root: string): Promise<Record<string, string>> {
+  const found: Record<string, string> = {};
+  for (const name of (await readdir(root, { recursive: true })).sort()) {
+    const path = join(root, name);
+    const stat = await lstat(path);
+    if (stat.isDirectory()) found[name] = 'directory';
+    else if (stat.isSymbolicLink()) found[name] = `link to ${await readlink(path)}`;
+    else if (stat.isFile()) found[name] = createHash('sha256').update(await readFile(path)).digest('hex');
+    else found[name] = 'other';
   }
-  chmodSync(directory, 0o555);
+  return found;
 }
 
-/** Turns one bit of a file. */
-export function flipByte(path: string, at?: number): void {
-  const bytes = readFileSync(path);
-  const place = at ?? bytes.length >> 1;
-  bytes[place] = (bytes[place] as number) ^ 1;
-  writeFileSync(path, bytes);
+/** A transport with something in front of every request. */
+export function interceptedTransport(before: (request: Parameters<Transport['send']>[0], n: number) => void | Promise<void>): Transport {
+  const inner = createTransport({ environment: {} });
+  let n = 0;
+  return {
+    async send(request) {
+      await before(request, ++n);
+      return inner.send(request);
+    },
+    close: () => inner.close(),
+  };
 }
-
-export const isWrite = (request: string): boolean => /^(PUT|POST|PATCH|DELETE) /.test(request);

@@ -1,5 +1,6 @@
 import { BundleError } from '../../core/errors.ts';
 import { formatReference, parseReference } from '../../core/reference.ts';
+import type { Moved } from '../../lock/lock.ts';
 import type { CommandDefinition } from '../command.ts';
 import type { Context } from '../context.ts';
 import { type Args, NETWORK } from '../options.ts';
@@ -38,25 +39,28 @@ type Project = Awaited<ReturnType<typeof import('../../lock/project.ts').openPro
 async function check(args: Args, context: Context, client: Client, project: Project): Promise<number> {
   const { checkLock } = await import('../../lock/lock.ts');
   const moved = await checkLock(project.manifest, project.lock, client, context.signal);
-  const failed = moved.find((m) => m.error !== undefined);
-  if (args.json)
-    printJson(context, {
-      lock: project.lockPath,
-      moved: moved.map(({ error, ...m }) => ({ ...m, ...(error === undefined ? {} : { error: error.code }) })),
-    });
-  else {
-    for (const m of moved)
-      context.stdout(
-        `${m.ref}\n  locked ${m.locked ?? '(not locked)'}\n  now    ${m.now ?? (m.error === undefined ? '(no longer in the manifest)' : m.error.message)}\n`,
-      );
-    context.stdout(
-      moved.length === 0
-        ? `nothing moved: ${plural(project.manifest.images.length, 'reference')}\n`
-        : `${plural(moved.length, 'reference')} moved; "bundle lock --update" takes them over\n`,
-    );
+  const shown = moved.map(({ error, ...m }) => ({ ...m, ...(error === undefined ? {} : { error: error.code }) }));
+  const failed = moved.find((m) => m.error !== undefined)?.error;
+  if (!args.json) printMoved(moved, project, context);
+  if (failed !== undefined) {
+    const { hint, origin, detail } = failed;
+    throw new BundleError(failed.code, failed.message, { hint, origin, cause: failed, detail: { ...detail, moved: shown } });
   }
-  if (failed?.error !== undefined) throw failed.error;
+  if (args.json) printJson(context, { lock: project.lockPath, moved: shown });
   return moved.length === 0 ? 0 : 11;
+}
+
+function printMoved(all: readonly Moved[], project: Project, context: Context): void {
+  for (const m of all)
+    context.stdout(
+      `${m.ref}\n  locked ${m.locked ?? '(not locked)'}\n  now    ${m.now ?? (m.error === undefined ? '(no longer in the manifest)' : m.error.message)}\n`,
+    );
+  const moved = all.filter((m) => m.error === undefined).length;
+  context.stdout(
+    moved === 0
+      ? `nothing moved: ${plural(project.manifest.images.length, 'reference')}\n`
+      : `${plural(moved, 'reference')} moved; "bundle lock --update" takes them over\n`,
+  );
 }
 
 async function makeAndWrite(args: Args, context: Context, client: Client, project: Project): Promise<number> {

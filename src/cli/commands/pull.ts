@@ -104,11 +104,14 @@ async function lockFor(
   const { lockDifference } = await import('../../lock/lock.ts');
   const { writeLock } = await import('../../lock/project.ts');
   const { stale, extra } = lockDifference(project.manifest, project.lock);
-  if (project.lock !== undefined && stale.length === 0 && extra.length === 0) return project.lock;
+  // A list behind a URL that the lock does not know would be asked for again by every pull.
+  const unknownLists = JSON.stringify(project.lists) !== JSON.stringify(project.lock?.lists ?? []);
+  if (project.lock !== undefined && stale.length === 0 && extra.length === 0 && !unknownLists) return project.lock;
   if (args.frozen) {
     const names = [
       ...stale.map((e) => `${e.where}: ${e.text} is not locked as asked`),
       ...extra.map((ref) => `${project.lockPath}: ${ref} is no longer in the manifest`),
+      ...(unknownLists ? [`${project.lockPath}: its lists behind URLs are not those of the manifest`] : []),
     ];
     throw new BundleError(
       'E_LOCK_STALE',

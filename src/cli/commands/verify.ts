@@ -27,14 +27,21 @@ export const verifyCommand: CommandDefinition = {
       wanted !== undefined
         ? []
         : (await listGenerations(context.fs, directory)).filter((n) => n !== verified.generation.sequence);
-    for (const generation of older) await verifyBundle(context.fs, directory, { ...options, now: 0, generation });
+    const listed = new Set<string>(verified.generation.statement.predicate.blobs.map((b) => b.digest));
+    for (const generation of older) {
+      const { statement } = (await verifyBundle(context.fs, directory, { ...options, now: 0, generation })).generation;
+      for (const blob of statement.predicate.blobs) listed.add(blob.digest);
+    }
     progress.end();
-    print(verified, older, args, context);
+    const leftovers = verified.unlisted.filter((digest) => !listed.has(digest));
+    print(verified, { older, leftovers }, args, context);
     return 0;
   },
 };
 
-function print(verified: VerifiedBundle, older: readonly number[], args: Args, context: Context): void {
+type Beside = Readonly<{ older: readonly number[]; leftovers: readonly string[] }>;
+
+function print(verified: VerifiedBundle, { older, leftovers }: Beside, args: Args, context: Context): void {
   const { generation, signers, unlisted, warnings } = verified;
   const { predicate } = generation.statement;
   const bytes = predicate.blobs.reduce((sum, b) => sum + b.size, 0);
@@ -53,6 +60,7 @@ function print(verified: VerifiedBundle, older: readonly number[], args: Args, c
       bytes,
       older,
       unlisted,
+      leftovers,
       warnings,
     });
     return;
@@ -63,6 +71,5 @@ function print(verified: VerifiedBundle, older: readonly number[], args: Args, c
     `  ${plural(predicate.contents.length, 'reference')}, ${plural(predicate.blobs.length, 'blob')}, ${formatBytes(bytes)}: complete, every byte is right\n`,
   );
   if (older.length > 0) context.stdout(`  older generations are right too: ${older.join(', ')}\n`);
-  const leftovers = unlisted.length - (older.length > 0 ? unlisted.length : 0);
-  if (leftovers > 0) context.stdout(`  ${plural(leftovers, 'blob')} not listed in it (left over): never pushed\n`);
+  if (leftovers.length > 0) context.stdout(`  ${plural(leftovers.length, 'blob')} not listed in it (left over): never pushed\n`);
 }

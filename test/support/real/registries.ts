@@ -19,8 +19,9 @@ export type RegistryOptions = Readonly<{
   ca?: CertificateAuthority | undefined;
   tls?: boolean;
   login?: Login;
-  /** Start again on what an earlier one left. */
+  /** Start again on what an earlier one left, and where it was. */
   storage?: string;
+  port?: number;
   /** olareg only: take an index although children are missing. */
   sparse?: boolean;
 }>;
@@ -29,7 +30,7 @@ export type Registry = Readonly<{
   kind: Kind;
   auth: Auth;
   tls: boolean;
-  /** `127.0.0.1:4242` */
+  /** `127.0.0.1:4242`; `localhost:4242` beside a token service, since crane takes no realm at the address of another port. */
   host: string;
   login: Login | undefined;
   storage: string;
@@ -41,9 +42,6 @@ const LOGIN: Login = { user: 'carrier', password: 'over:the gap' };
 const SERVICE = 'test registry';
 const ISSUER = 'test token service';
 
-/** Whether the registry of this kind keeps an index of which it lacks children. */
-export const takesSparseIndex = ({ kind }: Registry): boolean => kind === 'olareg';
-
 export async function startRegistry(t: Ending, options: RegistryOptions): Promise<Registry> {
   const { kind, auth = 'open', tls = false, login = LOGIN } = options;
   const directory = await tempDir(t, 'bundle-registry-');
@@ -52,12 +50,21 @@ export async function startRegistry(t: Ending, options: RegistryOptions): Promis
   const pair = tls ? await authority(options).server() : undefined;
   const files = { cert: join(directory, 'tls.crt'), key: join(directory, 'tls.key') };
   if (pair !== undefined) await Promise.all([writeFile(files.cert, pair.cert), writeFile(files.key, pair.key)]);
-  const port = await freePort();
-  const setting: Setting = { directory, storage, port, auth, tls: tls ? files : undefined, login, sparse: options.sparse ?? false };
+  const port = options.port ?? (await freePort());
+  const setting: Setting = {
+    directory,
+    storage,
+    port,
+    auth,
+    tls: tls ? files : undefined,
+    login,
+    sparse: options.sparse ?? false,
+  };
   const tokens = auth === 'token' && kind !== 'olareg' ? await tokensFor(t, options, setting) : undefined;
   const [program, args] = kind === 'olareg' ? await olareg(setting) : await distribution(kind, setting, tokens);
   const server = await startServer(t, port, program, args, { env: { HOME: directory, OTEL_TRACES_EXPORTER: 'none' } });
-  return { kind, auth, tls, host: `127.0.0.1:${port}`, login: auth === 'open' ? undefined : login, storage, server, tokens };
+  const host = `${tokens === undefined ? '127.0.0.1' : 'localhost'}:${port}`;
+  return { kind, auth, tls, host, login: auth === 'open' ? undefined : login, storage, server, tokens };
 }
 
 type Setting = Readonly<{
@@ -95,11 +102,7 @@ async function bcrypted({ user, password }: Login): Promise<string> {
   return line.toString('utf8').trim();
 }
 
-async function distribution(
-  kind: Kind,
-  setting: Setting,
-  tokens: TokenService | undefined,
-): Promise<[string, string[]]> {
+async function distribution(kind: Kind, setting: Setting, tokens: TokenService | undefined): Promise<[string, string[]]> {
   const { directory, storage, port, auth, tls } = setting;
   const htpasswd = join(directory, 'htpasswd');
   if (auth === 'basic') await writeFile(htpasswd, `${await bcrypted(setting.login)}\n`);

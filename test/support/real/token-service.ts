@@ -19,7 +19,7 @@ export type TokenServiceOptions = Readonly<{
 export type TokenRequest = Readonly<{ method: string; user: string | undefined; granted: boolean; scopes: readonly string[] }>;
 
 export type TokenService = Readonly<{
-  /** `https://127.0.0.1:4242/token` */
+  /** `https://localhost:4242/token` */
   realm: string;
   host: string;
   /** Every request so far; never a password. */
@@ -51,11 +51,16 @@ export async function startTokenService(t: Ending, options: TokenServiceOptions)
         server.closeAllConnections();
       }),
   );
-  const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const host = `localhost:${(server.address() as AddressInfo).port}`;
   return { realm: `${tls === undefined ? 'http' : 'https'}://${host}/token`, host, requests };
 }
 
-type Asked = Readonly<{ user: string | undefined; password: string | undefined; service: string | null; scopes: readonly string[] }>;
+type Asked = Readonly<{
+  user: string | undefined;
+  password: string | undefined;
+  service: string | null;
+  scopes: readonly string[];
+}>;
 
 /** GET with Basic, or the form of the OAuth2 POST, which some clients prefer. */
 async function readAsked(request: IncomingMessage): Promise<Asked> {

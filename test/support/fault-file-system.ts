@@ -1,0 +1,191 @@
+/** A disk on which the process can be killed, or an operation can fail, at any change: the FileSystem port, counted. */
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { constants } from 'node:os';
+import { join } from 'node:path';
+import type { FileSystem, ReadHandle, WriteHandle } from '../../src/files/file-system.ts';
+
+export type Change =
+  | 'mkdir'
+  | 'create'
+  | 'append'
+  | 'write'
+  | 'sync'
+  | 'close'
+  | 'rename'
+  | 'unlink'
+  | 'rmdir'
+  | 'truncate'
+  | 'syncDir'
+  | 'syncFile';
+
+export type Operation = Readonly<{ change: Change; path: string }>;
+export type Errno = 'ENOSPC' | 'EIO' | 'EROFS';
+
+/** `at` counts changes from 1. `torn`: a write puts half of its chunk on the disk first; any other change is as with `before`. */
+export type DiskFault =
+  | Readonly<{ kill: 'before' | 'after' | 'torn'; at: number }>
+  | Readonly<{ fail: Errno; at: number; forever?: boolean }>;
+
+/** What every call meets once the process is dead: nothing can tidy up any more. */
+export class Killed extends Error {
+  constructor() {
+    super('the process was killed');
+  }
+}
+
+export type FaultFileSystem = FileSystem &
+  Readonly<{
+    /** The changes asked for so far, the one that failed included, in order. */
+    operations: readonly Operation[];
+    /** How often the fault struck. */
+    readonly struck: number;
+    readonly dead: boolean;
+  }>;
+
+const ERRNO = constants.errno;
+const TEXT: Record<Errno, string> = { ENOSPC: 'no space left on device', EIO: 'i/o error', EROFS: 'read-only file system' };
+
+function systemError(code: Errno, change: Change, path: string): Error {
+  const error = new Error(`${code}: ${TEXT[code]}, ${change} '${path}'`);
+  return Object.assign(error, { code, errno: -ERRNO[code], syscall: change, path });
+}
+
+export function createFaultFileSystem(inner: FileSystem, fault?: DiskFault): FaultFileSystem {
+  const operations: Operation[] = [];
+  const open = new Set<{ close(): Promise<void> }>();
+  let dead = false;
+  let struck = 0;
+
+  const alive = (): void => {
+    if (dead) throw new Killed();
+  };
+  /** The kernel closes what a dead process held open; what was being opened when it died comes a moment later. */
+  const hold = async <H extends { close(): Promise<void> }>(handle: H): Promise<H> => {
+    if (!dead) {
+      open.add(handle);
+      return handle;
+    }
+    await handle.close();
+    throw new Killed();
+  };
+  const kill = async (): Promise<never> => {
+    dead = true;
+    struck++;
+    await Promise.all([...open].map((handle) => handle.close().catch(() => undefined)));
+    open.clear();
+    throw new Killed();
+  };
+  const strikes = (at: number): boolean =>
+    fault !== undefined && (at === fault.at || ('fail' in fault && fault.forever === true && at > fault.at));
+
+  /** `half` does a part of the change, where it has parts. */
+  async function change<T>(kind: Change, path: string, act: () => Promise<T>, half?: () => Promise<unknown>): Promise<T> {
+    alive();
+    operations.push({ change: kind, path });
+    if (fault === undefined || !strikes(operations.length)) return act();
+    if ('fail' in fault) {
+      struck++;
+      await half?.();
+      throw systemError(fault.fail, kind, path);
+    }
+    if (fault.kill === 'after') await act();
+    if (fault.kill === 'torn') await half?.();
+    return kill();
+  }
+  async function read<T>(act: () => Promise<T>): Promise<T> {
+    alive();
+    const result = await act();
+    alive();
+    return result;
+  }
+
+  function writable(handle: WriteHandle, path: string): WriteHandle {
+    return {
+      write: (chunk) =>
+        change(
+          'write',
+          path,
+          () => handle.write(chunk),
+          () => handle.write(chunk.subarray(0, chunk.length >> 1)),
+        ),
+      sync: () => change('sync', path, () => handle.sync()),
+      close() {
+        const close = (): Promise<void> => {
+          open.delete(handle);
+          return handle.close();
+        };
+        // A close that reports an error has let go of the file all the same (close(2)).
+        return change('close', path, close, fault !== undefined && 'fail' in fault ? close : undefined);
+      },
+    };
+  }
+  function readable(handle: ReadHandle): ReadHandle {
+    return {
+      size: handle.size,
+      async *read(start, end) {
+        alive();
+        for await (const chunk of handle.read(start, end)) {
+          yield chunk;
+          alive();
+        }
+      },
+      async close() {
+        if (open.delete(handle)) await handle.close();
+      },
+    };
+  }
+  const withPath =
+    <A extends unknown[]>(kind: Change, act: (path: string, ...rest: A) => Promise<void>) =>
+    (path: string, ...rest: A): Promise<void> =>
+      change(kind, path, () => act(path, ...rest));
+
+  return {
+    operations,
+    get struck() {
+      return struck;
+    },
+    get dead() {
+      return dead;
+    },
+    mkdir: withPath('mkdir', inner.mkdir),
+    mkdirNew: withPath('mkdir', inner.mkdirNew),
+    create: (path, mode) => change('create', path, async () => writable(await hold(await inner.create(path, mode)), path)),
+    append: (path) => change('append', path, async () => writable(await hold(await inner.append(path)), path)),
+    rename: (from, to) => change('rename', `${from} -> ${to}`, () => inner.rename(from, to)),
+    unlink: withPath('unlink', inner.unlink),
+    rmdir: withPath('rmdir', inner.rmdir),
+    truncate: withPath('truncate', inner.truncate),
+    syncDir: withPath('syncDir', inner.syncDir),
+    syncFile: withPath('syncFile', inner.syncFile),
+    openRead: (path) => read(async () => readable(await hold(await inner.openRead(path)))),
+    readFile: (path, maxBytes) => read(() => inner.readFile(path, maxBytes)),
+    readUserFile: (path, maxBytes) => read(() => inner.readUserFile(path, maxBytes)),
+    list: (path) => read(() => inner.list(path)),
+    stat: (path) => read(() => inner.stat(path)),
+    freeBytes: (path) => read(() => inner.freeBytes(path)),
+  };
+}
+
+/** Every way to be killed around the changes that a run was seen to make; `torn` only where a change has a middle. */
+export function* killsOf(operations: readonly Operation[]): Generator<Extract<DiskFault, { kill: string }>> {
+  for (const [i, { change }] of operations.entries()) {
+    yield { kill: 'before', at: i + 1 };
+    if (change === 'write') yield { kill: 'torn', at: i + 1 };
+    yield { kill: 'after', at: i + 1 };
+  }
+}
+
+export const faultName = (fault: DiskFault, operations: readonly Operation[]): string => {
+  const { change, path } = operations[fault.at - 1] ?? { change: '?', path: '?' };
+  const how = 'kill' in fault ? `killed ${fault.kill}` : `${fault.fail}${fault.forever ? ' from' : ' at'}`;
+  return `${how} change ${fault.at} (${change} ${path.split('/').slice(-2).join('/')})`;
+};
+
+/** The test outlives the process that it plays killed: the locks in a directory are given an owner that no longer runs. */
+export async function buryOwners(directory: string): Promise<void> {
+  const names = await readdir(directory, { recursive: true }).catch(() => [] as string[]);
+  for (const name of names.filter((n) => /\.lock[^/]*\/owner\.json$/.test(n))) {
+    const text = await readFile(join(directory, name), 'utf8');
+    await writeFile(join(directory, name), text.replace(/"startTime": "\d+"/, '"startTime": "1"'));
+  }
+}
