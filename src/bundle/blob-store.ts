@@ -22,7 +22,9 @@ export interface BlobStore {
   /** Whether a blob is there and right, without fetching it; a wrong one is removed. */
   check(blob: Blob, trusted: boolean): Promise<boolean>;
   /** Hashes while reading and throws before the end is reported. @throws BundleError E_MISSING, E_SIZE, E_DIGEST */
-  read(blob: Blob, start?: number, end?: number): AsyncIterable<Uint8Array>;
+  read(blob: Blob): AsyncIterable<Uint8Array>;
+  /** A part, or the whole, without hashing: for who hashes himself. @throws BundleError E_MISSING, E_SIZE */
+  readPart(blob: Blob, start: number, end: number): AsyncIterable<Uint8Array>;
   readWhole(blob: Blob, maxBytes: number): Promise<Buffer>;
   list(): Promise<Digest[]>;
   remove(digest: Digest): Promise<void>;
@@ -57,12 +59,15 @@ export function createBlobStore(fs: FileSystem, root: string): BlobStore {
       }
       return true;
     } catch (error) {
-      if (isBundleError(error) && (error.code === 'E_DIGEST' || error.code === 'E_SIZE')) return false;
+      if (isWrongContent(error)) return false;
       throw error;
     }
   }
 
-  async function* read(blob: Blob, start = 0, end = blob.size): AsyncGenerator<Uint8Array> {
+  const read = (blob: Blob): AsyncIterable<Uint8Array> =>
+    verified(readPart(blob, 0, blob.size), blob, `blob ${blob.digest}`, 'bundle');
+
+  async function* readPart(blob: Blob, start: number, end: number): AsyncGenerator<Uint8Array> {
     const path = pathOf(blob.digest);
     if ((await fs.stat(path)) === undefined)
       throw new BundleError('E_MISSING', `blob ${blob.digest} is missing`, { origin: 'bundle', detail: { digest: blob.digest } });
@@ -70,8 +75,7 @@ export function createBlobStore(fs: FileSystem, root: string): BlobStore {
     try {
       if (handle.size !== blob.size)
         throw new BundleError('E_SIZE', `blob ${blob.digest}: has ${handle.size} bytes, want ${blob.size}`, { origin: 'bundle' });
-      if (start === 0 && end === blob.size) yield* verified(handle.read(), blob, `blob ${blob.digest}`, 'bundle');
-      else yield* handle.read(start, end);
+      yield* handle.read(start, end);
     } finally {
       await handle.close();
     }
@@ -81,6 +85,7 @@ export function createBlobStore(fs: FileSystem, root: string): BlobStore {
     size,
     check,
     read,
+    readPart,
     readWhole: (blob, maxBytes) => readAll(read(blob), maxBytes, `blob ${blob.digest}`),
     async ensure(blob, trusted, fetch, onBytes = () => undefined) {
       try {
@@ -142,7 +147,7 @@ async function ingest(
       await fs.rename(path, final);
       return 'resumed';
     } catch (error) {
-      if (!isBundleError(error) || error.code !== 'E_DIGEST') throw error;
+      if (!isWrongContent(error)) throw error;
       await removeFile(fs, path);
     }
   }
@@ -150,12 +155,15 @@ async function ingest(
     await download(fs, path, blob, fetch, onBytes, false);
   } catch (error) {
     // Wrong bytes are no part to go on from.
-    if (isBundleError(error) && (error.code === 'E_DIGEST' || error.code === 'E_SIZE')) await removeFile(fs, path);
+    if (isWrongContent(error)) await removeFile(fs, path);
     throw error;
   }
   await fs.rename(path, final);
   return 'fetched';
 }
+
+const isWrongContent = (error: unknown): boolean =>
+  isBundleError(error) && (error.code === 'E_DIGEST' || error.code === 'E_SIZE');
 
 async function download(
   fs: FileSystem,

@@ -3,6 +3,7 @@ import type { Digest } from '../core/digest.ts';
 import { byteOrder } from '../core/json.ts';
 import { artifactTypeOf } from '../core/oci-manifest.ts';
 import type { RegistryContent, StoredManifest } from '../serve/content.ts';
+import { verifiedContent } from '../serve/verified-content.ts';
 import type { GraphManifest } from './graph.ts';
 import { placesOf } from './places.ts';
 import type { VerifiedBundle, VerifiedContent } from './verify.ts';
@@ -18,7 +19,9 @@ type Repository = {
  * A verified bundle as a registry sees it, with the target's paths: what `load` would push, read straight from the directory. Blobs are hashed while
  * they are read, so a medium that changes meanwhile can't get a whole wrong blob out.
  */
-export function servedContent(bundle: VerifiedBundle): RegistryContent {
+export const servedContent = (bundle: VerifiedBundle): RegistryContent => verifiedContent(contentOf(bundle));
+
+function contentOf(bundle: VerifiedBundle): RegistryContent {
   const repositories = new Map<string, Repository>();
   for (const content of bundle.contents) addContent(repositories, content);
   return {
@@ -28,7 +31,9 @@ export function servedContent(bundle: VerifiedBundle): RegistryContent {
     },
     async blob(repository, digest) {
       const size = repositories.get(repository)?.blobs.get(digest);
-      return size === undefined ? undefined : { size, open: (start, end) => bundle.store.read({ digest, size }, start, end) };
+      return size === undefined
+        ? undefined
+        : { size, open: (start = 0, end = size) => bundle.store.readPart({ digest, size }, start, end) };
     },
     async tags(repository) {
       const found = repositories.get(repository);

@@ -112,7 +112,7 @@ async function pushBlobTo(context: Context, repository: string, blob: Descriptor
       repository,
       blob,
       // Hashed again while it is sent: a medium that changed since the check can't get a wrong byte through.
-      read: (start, end) => counted(bundle.store.read({ digest: blob.digest, size }, start, end), ports.report, ports.onWrite),
+      read: (start, end) => counted(readForPush(bundle, blob, start, end), ports.report, ports.onWrite),
       mountFrom,
       force,
       signal: ports.signal,
@@ -122,6 +122,15 @@ async function pushBlobTo(context: Context, repository: string, blob: Descriptor
     return outcome;
   });
 }
+
+/** The whole is hashed while it is sent; chunks, the way out for some registries, are checked by the registry against the digest at the end. */
+const readForPush = (
+  bundle: VerifiedBundle,
+  { digest, size }: Pick<Descriptor, 'digest' | 'size'>,
+  start: number,
+  end: number,
+): AsyncIterable<Uint8Array> =>
+  start === 0 && end === size ? bundle.store.read({ digest, size }) : bundle.store.readPart({ digest, size }, start, end);
 
 async function* counted(body: AsyncIterable<Uint8Array>, report: Reporter, onWrite: () => void): AsyncGenerator<Uint8Array> {
   onWrite();
@@ -146,7 +155,7 @@ async function pushManifest(context: Context, repository: string, node: GraphMan
         await ports.client.pushBlob(target.host, {
           repository,
           blob,
-          read: (s, e) => context.bundle.store.read(blob, s, e),
+          read: (start, end) => readForPush(context.bundle, blob, start, end),
           force: true,
           signal: ports.signal,
         });

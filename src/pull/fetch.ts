@@ -100,7 +100,8 @@ async function fetchOne(job: Job, ports: FetchPorts, dead: Map<string, BundleErr
   const { store, client, report, signal } = ports;
   const trusted = ports.trusted.get(job.blob.digest) === job.blob.size;
   const count = (n: number): void => report({ type: 'bytes', count: n });
-  if (job.bytes !== undefined) return store.ensure(job.blob, trusted, () => once(job.bytes as Uint8Array), count);
+  if (job.bytes !== undefined)
+    return store.ensure(job.blob, trusted, (from) => once((job.bytes as Uint8Array).subarray(from)), count);
   let failure: unknown;
   for (const { origin, repository } of job.places) {
     const known = dead.get(origin);

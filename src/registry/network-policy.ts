@@ -65,8 +65,10 @@ const SHARED_SUFFIX = new Set(['ac', 'co', 'com', 'edu', 'gov', 'net', 'org']);
 
 /** May credentials for `registry` go to `realm`? Its own host, its sister under the same domain, a known one, or one the user named. */
 export function mayReceiveCredentials(registry: URL, realm: URL, allowed: readonly string[]): boolean {
+  // What the user named comes first: it is also what the refusal of plain http on another port of the same host advises.
+  if (allowed.includes(realm.host)) return true;
   if (registry.hostname === realm.hostname) return realm.protocol === 'https:' || registry.host === realm.host;
-  if (allowed.includes(realm.host) || KNOWN_REALMS[registry.hostname]?.includes(realm.hostname)) return true;
+  if (KNOWN_REALMS[registry.hostname]?.includes(realm.hostname)) return true;
   if (isIP(registry.hostname) !== 0 || isIP(realm.hostname) !== 0) return false;
   const labels = registry.hostname.split('.').slice(1);
   if (labels.length < 2 || (labels.length === 2 && SHARED_SUFFIX.has(labels[0] as string))) return false;

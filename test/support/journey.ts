@@ -83,13 +83,13 @@ export async function startJourney(t: Ending) {
   const entry = (text: string, aliases: { repository: string; tag: string }[] = []): Manifest['images'][number] => ({
     ref: parseReference(`${origin.host}/${text}`),
     text,
-    platforms: ['linux/amd64'],
+    platforms: [parsePlatform('linux/amd64')],
     aliases,
     where: 'lumen.yaml:1:1',
   });
   const manifest: Manifest = {
     name: 'lumen',
-    platforms: ['linux/amd64'],
+    platforms: [parsePlatform('linux/amd64')],
     images: [entry('team/app:1.0', [{ repository: 'app', tag: 'v1' }]), entry('team/tool:2.0')],
     imageLists: [],
   };

@@ -1,6 +1,6 @@
 /**
- * The two calls of the kubelet's CRI that pull an image, spoken as gRPC over HTTP/2 on containerd's socket (k8s.io/cri-api
- * runtime/v1/api.proto): there is no crictl to be had, and this is the path on which containerd reads certs.d and its logins as k3s writes them.
+ * The call of the kubelet's CRI that pulls an image, spoken as gRPC over HTTP/2 (k8s.io/cri-api runtime/v1/api.proto): there is no crictl
+ * to be had, and this is the path on which containerd reads certs.d and its logins as k3s writes them.
  */
 import { connect } from 'node:http2';
 import { createConnection } from 'node:net';
@@ -12,7 +12,7 @@ function field(number: number, content: Buffer): Buffer {
   return Buffer.concat([Buffer.from([(number << 3) | 2, ...size]), content]);
 }
 
-/** gRPC over HTTP/2: one message with five bytes in front. */
+/** gRPC over HTTP/2: five bytes (no compression, the length), then the message. */
 function frame(message: Buffer): Buffer {
   const head = Buffer.alloc(5);
   head.writeUInt32BE(message.length, 1);
@@ -21,10 +21,9 @@ function frame(message: Buffer): Buffer {
 
 export type CriAnswer = Readonly<{ status: number; message: string }>;
 
-/** `PullImage` as the kubelet sends it. Status 0 is success; `message` is what the kubelet would show. */
+/** `PullImage` as the kubelet sends it, to the containerd behind `socket`. Status 0 is success; `message` is what the kubelet would show. */
 export function criPull(socket: string, reference: string): Promise<CriAnswer> {
   const session = connect('http://localhost', { createConnection: () => createConnection(socket) });
-  const request = field(1, field(1, Buffer.from(reference))); // PullImageRequest{image: ImageSpec{image: reference}}
   return new Promise<CriAnswer>((resolve, reject) => {
     session.once('error', reject);
     const stream = session.request({
@@ -43,6 +42,7 @@ export function criPull(socket: string, reference: string): Promise<CriAnswer> {
     );
     stream.resume();
     stream.setTimeout(60_000, () => stream.destroy(new Error(`PullImage ${reference}: no answer in 60 s`)));
-    stream.end(frame(request));
+    // PullImageRequest{image: ImageSpec{image: reference}}
+    stream.end(frame(field(1, field(1, Buffer.from(reference)))));
   }).finally(() => session.close());
 }
