@@ -48,8 +48,8 @@ async function openRegular(path: string): Promise<{ handle: FileHandle; size: nu
 const notRegular = (path: string, cause?: unknown): BundleError =>
   new BundleError('E_NOT_REGULAR', `${path} is not a regular file (a link, directory or device)`, { cause });
 
-async function* readRange(handle: FileHandle, start: number, end: number): AsyncGenerator<Uint8Array> {
-  const buffer = Buffer.allocUnsafe(Math.max(1, Math.min(READ_CHUNK, end - start)));
+async function* readRange(handle: FileHandle, start: number, end: number, chunk = READ_CHUNK): AsyncGenerator<Uint8Array> {
+  const buffer = Buffer.allocUnsafe(Math.max(1, Math.min(chunk, end - start)));
   for (let position = start; position < end; ) {
     const { bytesRead } = await handle.read(buffer, 0, Math.min(buffer.length, end - position), position);
     if (bytesRead === 0) return; // shorter than it was: the caller's size check speaks
@@ -70,7 +70,8 @@ async function readFile(path: string, maxBytes: number): Promise<Buffer> {
     const chunks: Buffer[] = [];
     let length = 0;
     // One byte more than the limit: a file that grows while it is read is caught too.
-    for await (const chunk of readRange(handle, 0, maxBytes + 1)) {
+    // Most files are small: a buffer of the size seen, not of the limit.
+    for await (const chunk of readRange(handle, 0, maxBytes + 1, Math.min(READ_CHUNK, size + 1))) {
       chunks.push(Buffer.from(chunk));
       length += chunk.length;
     }

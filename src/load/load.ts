@@ -7,13 +7,14 @@ import { lockDirectory } from '../files/directory-lock.ts';
 import { writeFileDurable } from '../files/durable-write.ts';
 import type { FileSystem } from '../files/file-system.ts';
 import type { RegistryClient } from '../registry/client.ts';
-import { createPushContext, type LoadedItem, pushContent, pushTags } from './push.ts';
+import { blobsOf, createPushContext, type LoadedItem, pushContent, pushTags } from './push.ts';
 import {
   beginLoading,
   finishLoading,
   type Incoming,
   readOtherStates,
   readState,
+  refusedBefore,
   requireNotOlder,
   requireOwnTags,
   stateDirectory,
@@ -45,6 +46,7 @@ export type LoadResult = Readonly<{
   name: string;
   sequence: number;
   statement: Digest;
+  references: number;
   outcome: 'loaded' | 'unchanged' | 'dry-run';
   items: readonly LoadedItem[];
   tagsMoved: number;
@@ -67,8 +69,10 @@ export async function load(request: LoadRequest, ports: LoadPorts): Promise<Load
   };
   const path = statePath(stateRoot, target, predicate.name);
   const directory = stateDirectory(stateRoot, target);
+  const tags = wantedTags(bundle, target);
   if (request.dryRun) {
     requireNotOlder(await readState(fs, path), incoming, request.allowRollback);
+    requireOwnTags(await readOtherStates(fs, stateRoot, target, predicate.name), tags, request.forceTags);
     return { ...base(request, incoming), outcome: 'dry-run', items: [], tagsMoved: 0, bytesPushed: 0, receipt: undefined };
   }
   await fs.mkdir(directory).catch((error: unknown) => {
@@ -81,15 +85,14 @@ export async function load(request: LoadRequest, ports: LoadPorts): Promise<Load
   try {
     const before = await readState(fs, path);
     requireNotOlder(before, incoming, request.allowRollback);
-    const tags = wantedTags(bundle, target);
     requireOwnTags(await readOtherStates(fs, stateRoot, target, predicate.name), tags, request.forceTags);
     const loading = beginLoading(before, predicate.name, target, incoming);
-    const pushed = await pushEverything(request, ports, async () => {
+    const pushed = await pushEverything(request, ports, refusedBefore(before, incoming), async () => {
       await lock.check();
       // Also for a rerun: the promise is that this is on the disk before any tag moves.
       await writeState(fs, path, loading);
     });
-    await writeState(fs, path, finishLoading(loading, tags));
+    await writeState(fs, path, finishLoading(loading, tags, refusedIn(bundle, pushed.items)));
     const receipt = await writeReceipt(request, ports, incoming);
     const wrote = pushed.tagsMoved > 0 || pushed.items.some((i) => i.outcome === 'pushed');
     return { ...base(request, incoming), ...pushed, outcome: wrote ? 'loaded' : 'unchanged', receipt };
@@ -103,6 +106,7 @@ const base = ({ target, bundle }: LoadRequest, incoming: Incoming) => ({
   name: bundle.generation.statement.predicate.name,
   sequence: incoming.sequence,
   statement: incoming.statement,
+  references: bundle.contents.length,
 });
 
 /** `docker.io/library/redis:7` → what it will mean, aliases included. @throws BundleError E_ALIAS_CONFLICT */
@@ -123,22 +127,29 @@ function wantedTags(bundle: VerifiedBundle, target: Target): Record<string, Dige
 
 type Pushed = Readonly<{ items: LoadedItem[]; tagsMoved: number; bytesPushed: number }>;
 
-async function pushEverything(request: LoadRequest, ports: LoadPorts, beforeTags: () => Promise<void>): Promise<Pushed> {
+/** Digests of the original indexes that were not taken. */
+function refusedIn(bundle: VerifiedBundle, items: readonly LoadedItem[]): Digest[] {
+  const refused = new Set(items.filter((i) => i.originalIndex === 'refused').map((i) => i.ref));
+  return bundle.contents.filter(({ content }) => refused.has(content.ref)).map(({ content }) => content.digest);
+}
+
+async function pushEverything(
+  request: LoadRequest,
+  ports: LoadPorts,
+  refused: ReadonlySet<Digest>,
+  beforeTags: () => Promise<void>,
+): Promise<Pushed> {
   const { bundle, target } = request;
   let wrote = false;
   const abort = new AbortController();
   const signal = ports.signal === undefined ? abort.signal : AbortSignal.any([ports.signal, abort.signal]);
-  const context = createPushContext(bundle, target, {
-    client: ports.client,
-    report: ports.report,
-    signal,
-    onWrite: () => {
-      wrote = true;
-    },
-  });
+  const onWrite = (): void => {
+    wrote = true;
+  };
+  const context = createPushContext(bundle, target, { client: ports.client, report: ports.report, signal, onWrite }, refused);
   try {
     ports.report({ type: 'phase', phase: 'push', detail: target.name });
-    ports.report({ type: 'total', bytes: pushBytes(bundle), items: bundle.contents.length });
+    ports.report({ type: 'total', bytes: pushBytes(bundle, target), items: bundle.contents.length });
     const items = await Promise.all(bundle.contents.map((verified) => pushReported(context, verified, ports.report, abort)));
     requireAllPushed(items, target);
     await beforeTags();
@@ -146,12 +157,18 @@ async function pushEverything(request: LoadRequest, ports: LoadPorts, beforeTags
     const moved = await Promise.all(bundle.contents.map((verified) => pushTags(context, verified)));
     return { items, tagsMoved: moved.reduce((a, b) => a + b, 0), bytesPushed: items.reduce((sum, i) => sum + i.bytesPushed, 0) };
   } catch (error) {
-    throw wrote ? incomplete(error, target) : error;
+    throw wrote ? incomplete(error, `${target.name} was written in part`) : error;
   }
 }
 
-const pushBytes = (bundle: VerifiedBundle): number =>
-  bundle.contents.reduce((sum, c) => sum + c.target.blobs.reduce((s, d) => s + d.size, 0), 0);
+/** Each blob once per repository that it goes to. */
+function pushBytes(bundle: VerifiedBundle, target: Target): number {
+  const sizes = new Map<string, number>();
+  for (const verified of bundle.contents)
+    for (const { repository } of placesAt(target, verified.content.ref, verified.content.aliases ?? []))
+      for (const { digest, size } of blobsOf(verified)) sizes.set(`${repository} ${digest}`, size);
+  return [...sizes.values()].reduce((sum, size) => sum + size, 0);
+}
 
 /** A target that can't be reached fails every reference the same way: the others are not tried to the end. */
 async function pushReported(
@@ -215,27 +232,34 @@ function requireAllPushed(items: readonly LoadedItem[], target: Target): void {
   );
 }
 
-/** Exit code 9 wins over 4 and 7: what was pushed is right, and running again goes on from there. */
-function incomplete(error: unknown, target: Target): unknown {
-  const retryable = [
-    'E_NETWORK',
-    'E_TIMEOUT',
-    'E_TLS',
-    'E_REGISTRY',
-    'E_NOT_FOUND',
-    'E_AUTH',
-    'E_RATE_LIMIT',
-    'E_DISK',
-    'E_DISK_FULL',
-    'E_REDIRECT',
-  ];
-  if (!isBundleError(error) || !retryable.includes(error.code)) return error;
-  return new BundleError('E_INCOMPLETE', `${target.name} was written in part: ${error.message}`, {
+const RETRYABLE: readonly string[] = [
+  'E_NETWORK',
+  'E_TIMEOUT',
+  'E_TLS',
+  'E_REGISTRY',
+  'E_NOT_FOUND',
+  'E_AUTH',
+  'E_RATE_LIMIT',
+  'E_DISK',
+  'E_DISK_FULL',
+  'E_REDIRECT',
+];
+
+/** Exit code 9 wins over 4 and 7: what was pushed is right, and running again goes on from there. Other errors pass unchanged. */
+function incomplete(error: unknown, what: string): unknown {
+  if (!isBundleError(error) || !RETRYABLE.includes(error.code)) return error;
+  return new BundleError('E_INCOMPLETE', `${what}: ${error.message}`, {
     cause: error,
     origin: 'target',
     hint: `${error.hint === undefined ? '' : `${error.hint}; `}then run the same command again: it finishes what is missing`,
     detail: { ...error.detail, code: error.code },
   });
+}
+
+/** The failure of one target after others were written. */
+export function afterOthers(error: unknown, done: readonly LoadResult[]): unknown {
+  const written = done.filter((r) => r.outcome === 'loaded').map((r) => r.target);
+  return written.length === 0 ? error : incomplete(error, `only ${written.join(', ')} was loaded`);
 }
 
 /** What goes back to the connected side: which generation this target holds now. */

@@ -37,12 +37,20 @@ type Context = Readonly<{
   first: Map<Digest, { repository: string; done: Promise<PushOutcome> }>;
   /** (repository, blob) pairs under way or done: two references of one repository share them. */
   pushed: Map<string, Promise<PushOutcome>>;
+  /** Original indexes that this target refused when it took this same generation: not tried again, so that a rerun writes nothing. */
+  refused: ReadonlySet<Digest>;
 }>;
 
-export const createPushContext = (bundle: VerifiedBundle, target: Target, ports: PushPorts): Context => ({
+export const createPushContext = (
+  bundle: VerifiedBundle,
+  target: Target,
+  ports: PushPorts,
+  refused: ReadonlySet<Digest>,
+): Context => ({
   bundle,
   target,
   ports,
+  refused,
   first: new Map(),
   pushed: new Map(),
 });
@@ -61,9 +69,12 @@ export async function pushContent(context: Context, verified: VerifiedContent): 
   const repositories = [...new Set(places.map((p) => p.repository))];
   for (const repository of repositories) {
     await Promise.all(
-      [...graph.blobs, ...(verified.original?.blobs ?? [])].map(async (d) =>
-        count(await pushBlobOnce(context, repository, d), d),
-      ),
+      blobsOf(verified).map(async (d) => {
+        // Another reference of this repository may bring it: then it counts there.
+        const mine = !context.pushed.has(`${repository} ${d.digest}`);
+        const outcome = await pushBlobOnce(context, repository, d);
+        count(mine ? outcome : 'present', d);
+      }),
     );
     for (const manifest of graph.manifests) wrote = (await pushManifest(context, repository, manifest)) || wrote;
   }
@@ -79,6 +90,11 @@ export async function pushContent(context: Context, verified: VerifiedContent): 
     ...(originalIndex === undefined ? {} : { originalIndex }),
   };
 }
+
+/** Configs and layers of the target's graph and of the original's (attestations), each once. */
+export const blobsOf = ({ target, original }: VerifiedContent): Descriptor[] => [
+  ...new Map([...target.blobs, ...(original?.blobs ?? [])].map((d) => [d.digest, d])).values(),
+];
 
 function pushBlobOnce(context: Context, repository: string, blob: Descriptor, force = false): Promise<PushOutcome> {
   const key = `${repository} ${blob.digest}`;
@@ -203,6 +219,7 @@ async function pushOriginal(context: Context, repository: string, verified: Veri
   const inTarget = new Set(verified.target.manifests.map((m) => m.descriptor.digest));
   for (const node of nodes) {
     if (inTarget.has(node.descriptor.digest)) continue;
+    if (context.refused.has(verified.content.digest) && node.manifest.kind === 'index') return 'refused';
     try {
       await pushManifest(context, repository, node);
     } catch (error) {

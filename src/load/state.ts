@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { type Digest, isDigest } from '../core/digest.ts';
 import { BundleError, diskError } from '../core/errors.ts';
-import { parseStrictJson, prettyJson } from '../core/json.ts';
+import { byteOrder, parseStrictJson, prettyJson } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
 import { writeFileDurable } from '../files/durable-write.ts';
 import type { FileSystem } from '../files/file-system.ts';
@@ -28,6 +28,8 @@ const state = z.strictObject({
   newestCreated: z.string(),
   /** Tags that belong to this bundle: `docker.io/library/redis:7` → digest. */
   tags: z.record(z.string(), digest),
+  /** Original indexes of what was loaded last that the target did not take because children are missing. */
+  refused: z.array(digest).optional(),
 });
 
 export type TargetState = z.infer<typeof state>;
@@ -110,10 +112,23 @@ export function beginLoading(before: TargetState | undefined, name: string, targ
   };
 }
 
-export function finishLoading(loading: TargetState, tags: Readonly<Record<string, Digest>>): TargetState {
-  const { loading: done, ...rest } = loading;
-  return { ...rest, ...(done === undefined ? {} : { loaded: done }), tags: { ...tags } };
+export function finishLoading(
+  loading: TargetState,
+  tags: Readonly<Record<string, Digest>>,
+  refused: readonly Digest[] = [],
+): TargetState {
+  const { loading: done, refused: _before, ...rest } = loading;
+  return {
+    ...rest,
+    ...(done === undefined ? {} : { loaded: done }),
+    tags: { ...tags },
+    ...(refused.length === 0 ? {} : { refused: [...new Set(refused)].sort(byteOrder) }),
+  };
 }
+
+/** What the target refused when it last took this very generation whole. */
+export const refusedBefore = (before: TargetState | undefined, incoming: Incoming): ReadonlySet<Digest> =>
+  new Set(before?.loading === undefined && before?.loaded?.statement === incoming.statement ? before.refused : []);
 
 /** @throws BundleError E_TAG_OWNED when a tag would move away from what another bundle put there */
 export function requireOwnTags(others: readonly TargetState[], tags: Readonly<Record<string, Digest>>, force: boolean): void {

@@ -33,7 +33,7 @@ export const loadCommand: CommandDefinition = {
     ],
   ],
   async run(args, context) {
-    const { load } = await import('../../load/load.ts');
+    const { afterOthers, load } = await import('../../load/load.ts');
     const { newestSeen } = await import('../../load/state.ts');
     const { parseTarget } = await import('../../load/target.ts');
     const { verifyBundle } = await import('../../bundle/verify.ts');
@@ -68,12 +68,12 @@ export const loadCommand: CommandDefinition = {
         });
       const results: LoadResult[] = [];
       for (const target of targets) {
-        results.push(
-          await load(
-            { bundle, target, stateRoot, ...options },
-            { fs: context.fs, client, report: progress.report, signal: context.signal, now: context.now },
-          ),
-        );
+        const ports = { fs: context.fs, client, report: progress.report, signal: context.signal, now: context.now };
+        try {
+          results.push(await load({ bundle, target, stateRoot, ...options }, ports));
+        } catch (error) {
+          throw afterOthers(error, results);
+        }
       }
       progress.end();
       const mirrors = args['skip-mirrors'] ? undefined : await mirrorsAfterLoad(args, context, client, bundle, targets);
@@ -105,7 +105,7 @@ function print(results: readonly LoadResult[], mirrors: MirrorsOutcome | undefin
         : r.outcome === 'dry-run'
           ? 'would be loaded'
           : `pushed ${formatBytes(r.bytesPushed)}, ${plural(r.tagsMoved, 'tag')} moved`;
-    context.stdout(`${r.target}: "${r.name}" generation ${r.sequence}, ${plural(r.items.length, 'reference')}: ${what}\n`);
+    context.stdout(`${r.target}: "${r.name}" generation ${r.sequence}, ${plural(r.references, 'reference')}: ${what}\n`);
     if (refused > 0)
       context.stdout(
         `  ${plural(refused, 'original index', 'original indexes')} with missing platforms not taken by this registry; tags and platform digests are not affected\n`,
