@@ -1,7 +1,7 @@
 /** A Debian suite beside the system: its own lists and cache in a folder of ours, nothing on the machine is changed. */
 
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
@@ -61,14 +61,25 @@ function configure(folder: string, name: string, architectures: readonly string[
   return ['-q', ...Object.entries(settings).flatMap(([key, value]) => ['-o', `${key}=${value}`]), ...arches.flat()];
 }
 
-/** A package that was just renewed is not asked for again: each `update` costs three seconds and megabytes. */
-function update(folder: string, apt: readonly string[]): void {
+/** Lists that were just fetched are not fetched again: each `update` costs three seconds and megabytes. */
+function update(folder: string, apt: readonly string[], always = false): void {
   const stamp = join(folder, 'updated');
   const wanted = readFileSync(join(folder, 'sources.list'), 'utf8');
   const [at, source] = existsSync(stamp) ? readFileSync(stamp, 'utf8').split('\t') : [];
-  if (source === wanted && Date.now() - Number(at) < RECENT_MS) return;
+  if (!always && source === wanted && Date.now() - Number(at) < RECENT_MS) return;
   run('apt-get', [...apt, 'update']);
   writeFileSync(stamp, `${Date.now()}\t${wanted}`);
+}
+
+/** What lists of an hour ago name may be gone from a moving suite: a failed download is tried once more after a fresh look. */
+function download(folder: string, apt: readonly string[], packages: readonly string[], into: string): void {
+  mkdirSync(into, { recursive: true });
+  try {
+    run('apt-get', [...apt, 'download', ...packages], into);
+  } catch {
+    update(folder, apt, true);
+    run('apt-get', [...apt, 'download', ...packages], into);
+  }
 }
 
 function unpackAll(debs: string, into: string): Record<string, string> {
@@ -92,11 +103,12 @@ export function openSuite(name: string, folder: string, architectures: readonly 
     name,
     unpack: (packages, into) => {
       const debs = join(folder, `debs-${process.pid}-${Date.now()}`);
-      mkdirSync(debs, { recursive: true });
-      run('apt-get', [...apt, 'download', ...packages], debs);
-      const versions = unpackAll(debs, into);
-      run('rm', ['-rf', debs]);
-      return versions;
+      try {
+        download(folder, apt, packages, debs);
+        return unpackAll(debs, into);
+      } finally {
+        rmSync(debs, { recursive: true, force: true });
+      }
     },
     librariesOf: (packages) => {
       const plan = run('apt-get', [...apt, '-s', '--no-install-recommends', 'install', ...packages]);

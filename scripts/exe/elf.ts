@@ -41,13 +41,19 @@ function readSegments(bytes: Buffer): Segment[] {
   const count = bytes.readUInt16LE(56);
   return Array.from({ length: count }, (_, index) => {
     const at = start + index * SEGMENT_SIZE;
-    return { type: bytes.readUInt32LE(at), offset: big(bytes, at + 8), address: big(bytes, at + 16), fileSize: big(bytes, at + 32) };
+    return {
+      type: bytes.readUInt32LE(at),
+      offset: big(bytes, at + 8),
+      address: big(bytes, at + 16),
+      fileSize: big(bytes, at + 32),
+    };
   });
 }
 
 /** Parses the headers. Throws on anything but a dynamic 64-bit little-endian ELF file. */
 export function readElf(bytes: Buffer): Elf {
-  if (bytes.length < 64 || bytes.readUInt32BE(0) !== 0x7f454c46 || bytes[4] !== 2 || bytes[5] !== 1) throw new Error('not a 64-bit little-endian ELF file');
+  if (bytes.length < 64 || bytes.readUInt32BE(0) !== 0x7f454c46 || bytes[4] !== 2 || bytes[5] !== 1)
+    throw new Error('not a 64-bit little-endian ELF file');
   const segments = readSegments(bytes);
   const dynamic = segments.find((each) => each.type === PT_DYNAMIC);
   if (!dynamic) throw new Error('a static ELF file: nothing is loaded with it');
@@ -62,7 +68,7 @@ export function readElf(bytes: Buffer): Elf {
 }
 
 /** The value of the first entry with `tag`. Throws when there is none. */
-export function valueOf(elf: Elf, tag: number): number {
+export function firstValue(elf: Elf, tag: number): number {
   const entry = elf.entries.find((each) => each.tag === tag);
   if (!entry) throw new Error(`the dynamic section has no entry with tag ${tag}`);
   return entry.value;
@@ -70,7 +76,9 @@ export function valueOf(elf: Elf, tag: number): number {
 
 /** The file offset of a virtual address. Throws when no loaded part of the file holds it. */
 export function offsetOf(elf: Elf, address: number): number {
-  const holder = elf.segments.find((each) => each.type === PT_LOAD && address >= each.address && address < each.address + each.fileSize);
+  const holder = elf.segments.find(
+    (each) => each.type === PT_LOAD && address >= each.address && address < each.address + each.fileSize,
+  );
   if (!holder) throw new Error(`address 0x${address.toString(16)} is in no loaded segment`);
   return address - holder.address + holder.offset;
 }
@@ -81,7 +89,7 @@ export const endOfLoaded = (elf: Elf): number =>
 
 /** The NUL-ended text at `index` of the dynamic string table. */
 export function textAt(elf: Elf, index: number): string {
-  const start = offsetOf(elf, valueOf(elf, TAG.stringTable)) + index;
+  const start = offsetOf(elf, firstValue(elf, TAG.stringTable)) + index;
   return elf.bytes.toString('latin1', start, elf.bytes.indexOf(0, start));
 }
 
@@ -93,8 +101,8 @@ export const neededBy = (elf: Elf): string[] =>
 export function versionsNeededBy(elf: Elf): { library: string; version: string }[] {
   const found: { library: string; version: string }[] = [];
   if (!elf.entries.some((each) => each.tag === TAG.versionNeeds)) return found;
-  let at = offsetOf(elf, valueOf(elf, TAG.versionNeeds));
-  for (let left = valueOf(elf, TAG.versionNeedCount); left > 0; left--) {
+  let at = offsetOf(elf, firstValue(elf, TAG.versionNeeds));
+  for (let left = firstValue(elf, TAG.versionNeedCount); left > 0; left--) {
     // Elfxx_Verneed: version, count, file, aux, next. Elfxx_Vernaux: hash, flags, other, name, next.
     const library = textAt(elf, elf.bytes.readUInt32LE(at + 4));
     let aux = at + elf.bytes.readUInt32LE(at + 8);

@@ -5,7 +5,7 @@
  * add-ons would look up (`napi_…`); a single executable loads none. One unused entry of the dynamic section becomes the RUNPATH.
  */
 
-import { type Elf, offsetOf, readElf, TAG, textAt, valueOf } from './elf.ts';
+import { type Elf, firstValue, offsetOf, readElf, TAG, textAt } from './elf.ts';
 
 const SYMBOL_SIZE = 24;
 const RELA_SIZE = 24;
@@ -14,9 +14,9 @@ const DONOR = /^napi_/;
 type Symbol = Readonly<{ index: number; name: number; defined: boolean }>;
 
 function readSymbols(elf: Elf): Symbol[] {
-  const start = offsetOf(elf, valueOf(elf, TAG.symbolTable));
+  const start = offsetOf(elf, firstValue(elf, TAG.symbolTable));
   // Linkers put the string table right behind the symbols: that is where these end.
-  const end = offsetOf(elf, valueOf(elf, TAG.stringTable));
+  const end = offsetOf(elf, firstValue(elf, TAG.stringTable));
   const count = Math.floor((end - start) / SYMBOL_SIZE);
   return Array.from({ length: count }, (_, index) => {
     const at = start + index * SYMBOL_SIZE;
@@ -31,8 +31,8 @@ function relocatedSymbols(elf: Elf): Set<number> {
     [TAG.rela, TAG.relaSize],
     [TAG.jumpRela, TAG.jumpRelaSize],
   ] as const) {
-    const start = offsetOf(elf, valueOf(elf, table));
-    for (let at = start; at < start + valueOf(elf, size); at += RELA_SIZE) found.add(elf.bytes.readUInt32LE(at + 12));
+    const start = offsetOf(elf, firstValue(elf, table));
+    for (let at = start; at < start + firstValue(elf, size); at += RELA_SIZE) found.add(elf.bytes.readUInt32LE(at + 12));
   }
   return found;
 }
@@ -59,11 +59,12 @@ function findDonor(elf: Elf, length: number): number {
 /** Sets the RUNPATH in the bytes of a Node binary. Throws when it has one already or there is no room. */
 export function setRunPath(bytes: Buffer, path: string): void {
   const elf = readElf(bytes);
-  if (elf.entries.some((each) => each.tag === TAG.runPath || each.tag === TAG.rpath)) throw new Error('the program has a RUNPATH already');
+  if (elf.entries.some((each) => each.tag === TAG.runPath || each.tag === TAG.rpath))
+    throw new Error('the program has a RUNPATH already');
   const last = elf.entries.at(-1);
   if (last?.tag !== TAG.null || elf.entries.length >= elf.capacity) throw new Error('the dynamic section has no unused entry');
   const name = findDonor(elf, path.length);
-  const at = offsetOf(elf, valueOf(elf, TAG.stringTable)) + name;
+  const at = offsetOf(elf, firstValue(elf, TAG.stringTable)) + name;
   bytes.fill(0, at, at + textAt(elf, name).length);
   bytes.write(path, at, 'latin1');
   bytes.writeBigUInt64LE(BigInt(TAG.runPath), last.at);

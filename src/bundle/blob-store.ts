@@ -69,15 +69,25 @@ export function createBlobStore(fs: FileSystem, root: string): BlobStore {
 
   async function* readPart(blob: Blob, start: number, end: number): AsyncGenerator<Uint8Array> {
     const path = pathOf(blob.digest);
-    if ((await fs.stat(path)) === undefined)
-      throw new BundleError('E_MISSING', `blob ${blob.digest} is missing`, { origin: 'bundle', detail: { digest: blob.digest } });
-    const handle = await fs.openRead(path);
     try {
-      if (handle.size !== blob.size)
-        throw new BundleError('E_SIZE', `blob ${blob.digest}: has ${handle.size} bytes, want ${blob.size}`, { origin: 'bundle' });
-      yield* handle.read(start, end);
-    } finally {
-      await handle.close();
+      if ((await fs.stat(path)) === undefined)
+        throw new BundleError('E_MISSING', `blob ${blob.digest} is missing`, {
+          origin: 'bundle',
+          detail: { digest: blob.digest },
+        });
+      const handle = await fs.openRead(path);
+      try {
+        if (handle.size !== blob.size)
+          throw new BundleError('E_SIZE', `blob ${blob.digest}: has ${handle.size} bytes, want ${blob.size}`, {
+            origin: 'bundle',
+          });
+        yield* handle.read(start, end);
+      } finally {
+        await handle.close();
+      }
+    } catch (error) {
+      // Here, because while it is pushed an EIO of the medium would be taken for one of the network.
+      throw diskError(error, `reading blob ${blob.digest}`);
     }
   }
 

@@ -5,9 +5,11 @@ import { LIMITS } from '../core/limits.ts';
 import { removeFile, removeTree, sweepTemporary, writeFileDurable } from '../files/durable-write.ts';
 import type { FileSystem } from '../files/file-system.ts';
 import {
+  BLOBS,
   GENERATIONS,
   generationPath,
   INDEX,
+  INGEST,
   isSignatureName,
   LOCK_FILE,
   OCI_LAYOUT,
@@ -41,6 +43,24 @@ export async function listGenerations(fs: FileSystem, root: string): Promise<num
     .sort((a, b) => a - b);
 }
 
+/**
+ * The folders of a bundle must be folders: through one that is a link, pull would write and clear up somewhere else (oras-go CVE-2026-50162).
+ * @throws BundleError E_NOT_REGULAR
+ */
+export async function requireFolders(fs: FileSystem, root: string): Promise<void> {
+  for (const name of [GENERATIONS, BLOBS, `${BLOBS}/sha256`, `${BLOBS}/sha512`, INGEST])
+    await requireFolder(fs, `${root}/${name}`);
+}
+
+async function requireFolder(fs: FileSystem, path: string): Promise<void> {
+  const stat = await fs.stat(path);
+  if (stat === undefined || stat.kind === 'directory') return;
+  throw new BundleError('E_NOT_REGULAR', `${path} is not a directory (a link, file or device)`, {
+    origin: 'bundle',
+    hint: 'copy the bundle again',
+  });
+}
+
 /** @throws BundleError E_MISSING, E_STATEMENT, E_LIMIT, E_NOT_REGULAR, E_WRONG_NAME is left to the caller */
 export async function readGeneration(fs: FileSystem, root: string, sequence: number): Promise<Generation> {
   const directory = `${root}/${generationPath(sequence)}`;
@@ -54,6 +74,7 @@ export async function readGeneration(fs: FileSystem, root: string, sequence: num
     return fs.readFile(`${directory}/${name}`, max);
   };
   try {
+    await requireFolder(fs, directory);
     const statementBytes = await read(STATEMENT, LIMITS.statementBytes);
     const statement = parseStatement(statementBytes, `${generationPath(sequence)}/${STATEMENT}`);
     const names = (await fs.list(directory)).filter(isSignatureName);
@@ -147,6 +168,8 @@ export async function pruneGenerations(
     const aside = `${root}/${GENERATIONS}/.tmp-old-${sequence}`;
     await removeTree(fs, aside);
     await fs.rename(`${root}/${generationPath(sequence)}`, aside);
+    // Before its blobs go: a power cut must not bring back a generation without them.
+    await fs.syncDir(`${root}/${GENERATIONS}`);
     await removeTree(fs, aside);
   }
   const listed = new Set<Digest>();

@@ -47,7 +47,8 @@ export function throwProblems(problems: readonly BundleError[]): void {
   const more = problems.length > shown.length ? [`… and ${problems.length - shown.length} more`] : [];
   throw new BundleError(first.code, [...shown, ...more].join('\n'), {
     origin: 'bundle',
-    hint: 'copy the bundle again, or pull again where it was made; nothing was pushed',
+    // A plain pull believes committed blobs of the right size.
+    hint: 'copy the bundle again; where it was made, run "bundle pull --rehash"; nothing was pushed',
     cause: first,
     detail: { problems: problems.map((p) => ({ code: p.code, message: p.message, ...p.detail })) },
   });

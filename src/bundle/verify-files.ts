@@ -38,7 +38,10 @@ function requireBytes(bytes: Uint8Array, file: { size: number; digest: Digest },
 
 async function readTop(fs: FileSystem, directory: string, name: string, max: number): Promise<Buffer> {
   if ((await fs.stat(`${directory}/${name}`)) === undefined)
-    throw new BundleError('E_MISSING', `${name} is missing`, { origin: 'bundle', hint: 'copy the bundle again' });
+    throw new BundleError('E_MISSING', `${name} is missing`, {
+      origin: 'bundle',
+      hint: 'copy the bundle again; if its "bundle pull" was stopped, run that again',
+    });
   return fs.readFile(`${directory}/${name}`, max + 1);
 }
 
@@ -76,10 +79,16 @@ async function checkCopies(fs: FileSystem, directory: string, newest: Generation
   };
   await check(INDEX, (g) => g.indexBytes, LIMITS.layoutIndexBytes);
   await check(STATEMENT, (g) => g.statementBytes, LIMITS.statementBytes);
-  for (const name of (await fs.list(directory)).filter(isSignatureName)) {
+  const signatures = (await fs.list(directory)).filter(isSignatureName);
+  for (const name of signatures) {
     await check(name, (g) => g.signatures.find((s) => s.name === name)?.bytes, LIMITS.signatureBytes);
   }
+  // An approver may have added one to the generation alone.
+  const last = candidates.find((g) => g.sequence === sequences.at(-1));
+  if (last?.signatures.some((s) => !signatures.includes(s.name))) stale = true;
   return stale
-    ? ['the copies at the top of the bundle are older than its newest generation; the next "bundle pull" makes them anew']
+    ? [
+        'the copies at the top of the bundle are older than its newest generation or not all there; the next "bundle pull" makes them anew',
+      ]
     : [];
 }

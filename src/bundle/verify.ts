@@ -1,11 +1,13 @@
 import type { Digest } from '../core/digest.ts';
-import { BundleError } from '../core/errors.ts';
+import { BundleError, diskError } from '../core/errors.ts';
 import type { Reporter } from '../core/progress.ts';
 import type { FileSystem } from '../files/file-system.ts';
+import { parseStatementSignature } from '../sign/signature-shape.ts';
 import type { Trust } from '../sign/trust.ts';
 import { requireThreshold } from '../sign/verify-statement.ts';
 import { type BlobStore, createBlobStore } from './blob-store.ts';
-import { type Generation, listGenerations, readGeneration } from './generation.ts';
+import { type Generation, listGenerations, readGeneration, requireFolders } from './generation.ts';
+import { signatureName } from './layout.ts';
 import {
   hashProblems,
   requireReachable,
@@ -49,11 +51,31 @@ export async function verifyStatement(
   directory: string,
   options: VerifyOptions,
 ): Promise<Pick<VerifiedBundle, 'generation' | 'signers' | 'warnings'>> {
-  const generation = await findGeneration(fs, directory, options.generation);
-  const signers =
-    options.trust === 'insecure-skip' ? [] : (await requireThreshold({ ...generation, trust: options.trust })).signers;
-  requireFacts(generation, options);
-  return { generation, signers, warnings: await checkFiles(fs, directory, generation) };
+  try {
+    const generation = await findGeneration(fs, directory, options.generation);
+    const signers = await checkSignatures(generation, options.trust);
+    requireFacts(generation, options);
+    return { generation, signers, warnings: await checkFiles(fs, directory, generation) };
+  } catch (error) {
+    throw diskError(error, `reading ${directory}`);
+  }
+}
+
+/** @returns the keyids */
+async function checkSignatures(generation: Generation, trust: VerifyOptions['trust']): Promise<readonly string[]> {
+  if (trust === 'insecure-skip') return [];
+  const { signers, refused } = await requireThreshold({ ...generation, trust });
+  for (const { name, bytes } of generation.signatures) {
+    if (refused.some((r) => r.name === name)) continue;
+    // The hint is the one part that no signature covers: it must name the key that the file is named after, or nobody.
+    const { hint } = parseStatementSignature(bytes, generation.statementBytes, name);
+    if (hint === '' || signatureName(Buffer.from(hint, 'base64').toString('hex')) === name) continue;
+    throw new BundleError('E_SIGNATURE', `${name} names another key inside than in its name`, {
+      origin: 'bundle',
+      hint: 'the file was changed or renamed on the way: carry it again',
+    });
+  }
+  return signers;
 }
 
 /**
@@ -64,11 +86,20 @@ export async function verifyStatement(
  */
 export async function verifyBundle(fs: FileSystem, directory: string, options: VerifyOptions): Promise<VerifiedBundle> {
   options.report?.({ type: 'phase', phase: 'verify' });
-  const generation = await findGeneration(fs, directory, options.generation);
-  const signers =
-    options.trust === 'insecure-skip' ? [] : (await requireThreshold({ ...generation, trust: options.trust })).signers;
-  requireFacts(generation, options);
-  const warnings = await checkFiles(fs, directory, generation);
+  const { generation, signers, warnings } = await verifyStatement(fs, directory, options);
+  try {
+    return { directory, generation, signers, warnings, ...(await verifyContent(fs, directory, generation, options)) };
+  } catch (error) {
+    throw diskError(error, `reading ${directory}`);
+  }
+}
+
+async function verifyContent(
+  fs: FileSystem,
+  directory: string,
+  generation: Generation,
+  options: VerifyOptions,
+): Promise<Pick<VerifiedBundle, 'contents' | 'store' | 'unlisted'>> {
   const store = createBlobStore(fs, directory);
   const listed = new Map<Digest, number>(generation.statement.predicate.blobs.map((b) => [b.digest, b.size]));
   const problems = await sizeProblems(store, listed);
@@ -77,7 +108,7 @@ export async function verifyBundle(fs: FileSystem, directory: string, options: V
   requireReachable(contents, listed);
   if (options.hashBlobs !== false) throwProblems(await hashProblems(store, listed, contents, options));
   const unlisted = (await store.list()).filter((digest) => !listed.has(digest));
-  return { directory, generation, signers, contents, store, unlisted, warnings };
+  return { contents, store, unlisted };
 }
 
 async function findGeneration(fs: FileSystem, directory: string, wanted: number | undefined): Promise<Generation> {
@@ -86,6 +117,7 @@ async function findGeneration(fs: FileSystem, directory: string, wanted: number 
       origin: 'bundle',
       hint: 'name the directory of the bundle',
     });
+  await requireFolders(fs, directory);
   const sequences = await listGenerations(fs, directory);
   if (sequences.length === 0) {
     throw new BundleError('E_LAYOUT', `${directory} is no bundle, or its first pull never finished: it has no generation`, {

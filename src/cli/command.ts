@@ -14,8 +14,36 @@ export type CommandDefinition = Readonly<{
   run: (args: Args, context: Context) => Promise<number | undefined>;
 }>;
 
+type Done = (code: number) => void;
+
+/** yargs takes the second word of `keys generate` for the name of an argument: such commands go below one for their first word. */
+export function toModules(definitions: readonly CommandDefinition[], context: Context, done: Done): CommandModule[] {
+  const nouns = new Map<string, CommandDefinition[]>();
+  const modules: CommandModule[] = [];
+  for (const definition of definitions) {
+    const [noun, verb] = /^(\w+) (\w.*)$/.exec(definition.usage)?.slice(1) ?? [];
+    if (noun === undefined || verb === undefined) modules.push(toModule(definition, context, done));
+    else nouns.set(noun, [...(nouns.get(noun) ?? []), { ...definition, usage: verb }]);
+  }
+  for (const [noun, verbs] of nouns) modules.push(nounModule(noun, verbs, context, done));
+  return modules;
+}
+
+function nounModule(noun: string, verbs: readonly CommandDefinition[], context: Context, done: Done): CommandModule {
+  const names = verbs.map(({ usage }) => usage.split(' ')[0]).join(', ');
+  return {
+    command: noun,
+    describe: verbs.map(({ usage, describe }) => `${usage}: ${describe}`).join('; '),
+    builder: (yargs: Argv) => {
+      for (const verb of verbs) yargs.command(toModule(verb, context, done));
+      return yargs.demandCommand(1, `say what to do with ${noun}: ${names}`);
+    },
+    handler: () => undefined,
+  };
+}
+
 /** One yargs command module: flags from the one table, `BUNDLE_<FLAG>` for each of them, single flags given once. */
-export function toModule(definition: CommandDefinition, context: Context, done: (code: number) => void): CommandModule {
+export function toModule(definition: CommandDefinition, context: Context, done: Done): CommandModule {
   const names = [...definition.options, ...COMMON];
   return {
     command: definition.usage,

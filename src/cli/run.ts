@@ -1,9 +1,10 @@
 import yargs from 'yargs';
 import { BundleError } from '../core/errors.ts';
-import { toModule } from './command.ts';
+import { toModules } from './command.ts';
 import { COMMANDS } from './commands/index.ts';
 import type { Context } from './context.ts';
-import { reportFailure } from './render/failure.ts';
+import { checkFlagValues, failureStyle } from './early-flags.ts';
+import { reportFailure, reportInterrupted } from './render/failure.ts';
 import { VERSION } from './version.ts';
 
 /** Runs one command line and says with what code the process should end. Nothing here touches the process itself. */
@@ -35,26 +36,21 @@ export async function run(argv: readonly string[], context: Context): Promise<nu
     .showHelpOnFail(false)
     .epilogue('Each flag can be set as BUNDLE_<FLAG>. Exit codes and formats: docs/design.md')
     .fail((message: string | null, error: Error | undefined) => {
-      throw (
-        error ?? new BundleError('E_USAGE', message ?? "this command line can't be understood", { hint: 'see "bundle --help"' })
-      );
+      // YError is yargs' own: a flag without its value, for example.
+      if (error !== undefined && error.name !== 'YError') throw error;
+      const text = message ?? error?.message ?? "this command line can't be understood";
+      throw new BundleError('E_USAGE', text, { hint: 'see "bundle --help"' });
     });
-  for (const definition of COMMANDS) parser.command(toModule(definition, context, done));
+  for (const module of toModules(COMMANDS, context, done)) parser.command(module);
   try {
+    checkFlagValues(argv);
     await parser.parseAsync([...argv], {}, (_error, _argv, output) => {
       if (output !== '') context.stdout(`${output}\n`);
     });
     return exitCode;
   } catch (error) {
-    if (context.signal.aborted) return interrupted(context);
-    return reportFailure(error, context, {
-      json: argv.includes('--json'),
-      verbose: argv.includes('-v') || argv.includes('--verbose'),
-    });
+    const style = failureStyle(argv, context.env);
+    if (context.signal.aborted) return reportInterrupted(context, style.json);
+    return reportFailure(error, context, style);
   }
-}
-
-function interrupted(context: Context): number {
-  context.stderr('interrupted; run the same command again, it goes on where it stopped\n');
-  return context.signal.reason === 'SIGTERM' ? 143 : 130;
 }

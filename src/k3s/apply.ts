@@ -1,6 +1,8 @@
-import { resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { digestOf } from '../core/digest.ts';
-import { lockDirectory } from '../files/directory-lock.ts';
+import { diskError } from '../core/errors.ts';
+import { withDirectoryLock } from '../files/directory-lock.ts';
+import { sweepTemporary } from '../files/durable-write.ts';
 import type { FileSystem } from '../files/file-system.ts';
 import { type Installed, installRegistriesYaml, readRegistriesFile } from './install.ts';
 import { type LintWarning, lintRegistries } from './lint.ts';
@@ -38,12 +40,15 @@ export async function applyMirrors(fs: FileSystem, request: ApplyRequest): Promi
   const path = mirrorsStatePath(request.stateRoot, file);
   const directory = `${request.stateRoot}/mirrors`;
   if (request.dryRun) return apply(fs, request, file, path);
-  await fs.mkdir(directory);
-  const lock = await lockDirectory(fs, directory, { command: `bundle mirrors ${request.bundle}` });
   try {
-    return await apply(fs, request, file, path);
-  } finally {
-    await lock.release();
+    await fs.mkdir(directory);
+    return await withDirectoryLock(fs, directory, { command: `bundle mirrors ${request.bundle}` }, async () => {
+      // Beside registries.yaml too: what a killed run left there may hold a login.
+      for (const left of [directory, dirname(file)]) await sweepTemporary(fs, left);
+      return apply(fs, request, file, path);
+    });
+  } catch (error) {
+    throw diskError(error, `keeping the state in ${directory}`);
   }
 }
 

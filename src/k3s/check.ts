@@ -72,7 +72,7 @@ const askByHead =
       } catch (error) {
         if (!(error instanceof Error)) throw error;
         const fault = isBundleError(error) && error.code === 'E_AUTH' ? 'not allowed' : 'unreachable';
-        found = { fault, detail: `${url}: ${oneLine(error.message)}` };
+        found = { fault, detail: oneLine(error.message) }; // names the address itself
       }
       if (last === undefined || (found.fault === 'not in the mirror' && last.fault !== found.fault)) last = found;
     }

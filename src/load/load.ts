@@ -1,12 +1,13 @@
 import type { VerifiedBundle } from '../bundle/verify.ts';
 import type { Digest } from '../core/digest.ts';
-import { BundleError, isBundleError } from '../core/errors.ts';
+import { BundleError, diskError, isBundleError, isSystemError } from '../core/errors.ts';
 import { prettyJson } from '../core/json.ts';
 import type { Reporter } from '../core/progress.ts';
-import { lockDirectory } from '../files/directory-lock.ts';
-import { writeFileDurable } from '../files/durable-write.ts';
+import { type DirectoryLock, withDirectoryLock } from '../files/directory-lock.ts';
+import { sweepTemporary, writeFileDurable } from '../files/durable-write.ts';
 import type { FileSystem } from '../files/file-system.ts';
 import type { RegistryClient } from '../registry/client.ts';
+import { incomplete } from './incomplete.ts';
 import { blobsOf, createPushContext, type LoadedItem, pushContent, pushTags } from './push.ts';
 import {
   beginLoading,
@@ -75,30 +76,59 @@ export async function load(request: LoadRequest, ports: LoadPorts): Promise<Load
     requireOwnTags(await readOtherStates(fs, stateRoot, target, predicate.name), tags, request.forceTags);
     return { ...base(request, incoming), outcome: 'dry-run', items: [], tagsMoved: 0, bytesPushed: 0, receipt: undefined };
   }
-  await fs.mkdir(directory).catch((error: unknown) => {
-    throw new BundleError('E_DISK', `the state directory ${directory} can't be made: ${(error as Error).message}`, {
+  let wrote = false;
+  const onWrite = (): void => {
+    wrote = true;
+  };
+  try {
+    await makeStateDirectory(fs, directory);
+    const options = { command: `bundle load ${predicate.name}`, breakForeign: request.breakLock };
+    return await withDirectoryLock(fs, directory, options, (lock) => loadLocked(request, ports, incoming, tags, lock, onWrite));
+  } catch (error) {
+    const known = diskError(error, `loading into ${target.name}`);
+    throw wrote ? incomplete(known, `${target.name} was written in part`) : known;
+  }
+}
+
+async function makeStateDirectory(fs: FileSystem, directory: string): Promise<void> {
+  try {
+    await fs.mkdir(directory);
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    throw new BundleError('E_DISK', `the state directory ${directory} can't be made: ${error.message}`, {
       cause: error,
       hint: 'name another with --state DIR',
     });
-  });
-  const lock = await lockDirectory(fs, directory, { command: `bundle load ${predicate.name}`, breakForeign: request.breakLock });
-  try {
-    const before = await readState(fs, path);
-    requireNotOlder(before, incoming, request.allowRollback);
-    requireOwnTags(await readOtherStates(fs, stateRoot, target, predicate.name), tags, request.forceTags);
-    const loading = beginLoading(before, predicate.name, target, incoming);
-    const pushed = await pushEverything(request, ports, refusedBefore(before, incoming), async () => {
-      await lock.check();
-      // Also for a rerun: the promise is that this is on the disk before any tag moves.
-      await writeState(fs, path, loading);
-    });
-    await writeState(fs, path, finishLoading(loading, tags, refusedIn(bundle, pushed.items)));
-    const receipt = await writeReceipt(request, ports, incoming);
-    const wrote = pushed.tagsMoved > 0 || pushed.items.some((i) => i.outcome === 'pushed');
-    return { ...base(request, incoming), ...pushed, outcome: wrote ? 'loaded' : 'unchanged', receipt };
-  } finally {
-    await lock.release();
   }
+}
+
+async function loadLocked(
+  request: LoadRequest,
+  ports: LoadPorts,
+  incoming: Incoming,
+  tags: Readonly<Record<string, Digest>>,
+  lock: DirectoryLock,
+  onWrite: () => void,
+): Promise<LoadResult> {
+  const { fs } = ports;
+  const { bundle, target, stateRoot } = request;
+  const { name } = bundle.generation.statement.predicate;
+  const path = statePath(stateRoot, target, name);
+  const directory = stateDirectory(stateRoot, target);
+  for (const left of [directory, `${directory}/receipts`]) await sweepTemporary(fs, left);
+  const before = await readState(fs, path);
+  requireNotOlder(before, incoming, request.allowRollback);
+  requireOwnTags(await readOtherStates(fs, stateRoot, target, name), tags, request.forceTags);
+  const loading = beginLoading(before, name, target, incoming);
+  const pushed = await pushEverything(request, ports, refusedBefore(before, incoming), onWrite, async () => {
+    await lock.check();
+    // Also for a rerun: the promise is that this is on the disk before any tag moves.
+    await writeState(fs, path, loading);
+  });
+  await writeState(fs, path, finishLoading(loading, tags, refusedIn(bundle, pushed.items)));
+  const receipt = await writeReceipt(request, ports, incoming);
+  const changed = pushed.tagsMoved > 0 || pushed.items.some((i) => i.outcome === 'pushed');
+  return { ...base(request, incoming), ...pushed, outcome: changed ? 'loaded' : 'unchanged', receipt };
 }
 
 const base = ({ target, bundle }: LoadRequest, incoming: Incoming) => ({
@@ -137,29 +167,41 @@ async function pushEverything(
   request: LoadRequest,
   ports: LoadPorts,
   refused: ReadonlySet<Digest>,
+  onWrite: () => void,
   beforeTags: () => Promise<void>,
 ): Promise<Pushed> {
   const { bundle, target } = request;
-  let wrote = false;
   const abort = new AbortController();
   const signal = ports.signal === undefined ? abort.signal : AbortSignal.any([ports.signal, abort.signal]);
-  const onWrite = (): void => {
-    wrote = true;
-  };
   const context = createPushContext(bundle, target, { client: ports.client, report: ports.report, signal, onWrite }, refused);
-  try {
-    ports.report({ type: 'phase', phase: 'push', detail: target.name });
-    ports.report({ type: 'total', bytes: pushBytes(bundle, target), items: bundle.contents.length });
-    const items = await Promise.all(bundle.contents.map((verified) => pushReported(context, verified, ports.report, abort)));
-    requireAllPushed(items, target);
-    await beforeTags();
-    ports.report({ type: 'phase', phase: 'tag', detail: target.name });
-    const moved = await Promise.all(bundle.contents.map((verified) => pushTags(context, verified)));
-    return { items, tagsMoved: moved.reduce((a, b) => a + b, 0), bytesPushed: items.reduce((sum, i) => sum + i.bytesPushed, 0) };
-  } catch (error) {
-    throw wrote ? incomplete(error, `${target.name} was written in part`) : error;
-  }
+  ports.report({ type: 'phase', phase: 'push', detail: target.name });
+  ports.report({ type: 'total', bytes: pushBytes(bundle, target), items: bundle.contents.length });
+  const items = await allSettled(bundle.contents.map((verified) => pushReported(context, verified, ports.report, abort)));
+  requireAllPushed(items, target);
+  await beforeTags();
+  ports.report({ type: 'phase', phase: 'tag', detail: target.name });
+  const moved = await allSettled(
+    bundle.contents.map(async (verified) => {
+      try {
+        return await pushTags(context, verified);
+      } catch (error) {
+        if (isUnreachable(error)) abort.abort(error);
+        // What the abort tore down is not the news, what caused it is.
+        throw abort.signal.aborted && !isBundleError(error) ? abort.signal.reason : error;
+      }
+    }),
+  );
+  return { items, tagsMoved: moved.reduce((a, b) => a + b, 0), bytesPushed: items.reduce((sum, i) => sum + i.bytesPushed, 0) };
 }
+
+/** Ends when all have: once the lock is let go, no tag of this run may move any more. @throws what the first failed one threw */
+async function allSettled<T>(tasks: readonly Promise<T>[]): Promise<T[]> {
+  await Promise.allSettled(tasks);
+  return Promise.all(tasks);
+}
+
+const isUnreachable = (error: unknown): boolean =>
+  isBundleError(error) && ['E_NETWORK', 'E_TIMEOUT', 'E_TLS'].includes(error.code);
 
 /** Each blob once per repository that it goes to. */
 function pushBytes(bundle: VerifiedBundle, target: Target): number {
@@ -201,7 +243,7 @@ async function pushReported(
       );
     if (!isBundleError(error)) throw error;
     report({ type: 'item', name: ref, outcome: 'failed', detail: error.message });
-    if (error.code === 'E_NETWORK' || error.code === 'E_TIMEOUT' || error.code === 'E_TLS') abort.abort(error);
+    if (isUnreachable(error)) abort.abort(error);
     return failedItem(ref, targetDigest, error);
   }
 }
@@ -230,36 +272,6 @@ function requireAllPushed(items: readonly LoadedItem[], target: Target): void {
       detail: { failed: failed.map((i) => ({ ref: i.ref, code: i.error?.code, message: i.error?.message })) },
     },
   );
-}
-
-const RETRYABLE: readonly string[] = [
-  'E_NETWORK',
-  'E_TIMEOUT',
-  'E_TLS',
-  'E_REGISTRY',
-  'E_NOT_FOUND',
-  'E_AUTH',
-  'E_RATE_LIMIT',
-  'E_DISK',
-  'E_DISK_FULL',
-  'E_REDIRECT',
-];
-
-/** Exit code 9 wins over 4 and 7: what was pushed is right, and running again goes on from there. Other errors pass unchanged. */
-function incomplete(error: unknown, what: string): unknown {
-  if (!isBundleError(error) || !RETRYABLE.includes(error.code)) return error;
-  return new BundleError('E_INCOMPLETE', `${what}: ${error.message}`, {
-    cause: error,
-    origin: 'target',
-    hint: `${error.hint === undefined ? '' : `${error.hint}; `}then run the same command again: it finishes what is missing`,
-    detail: { ...error.detail, code: error.code },
-  });
-}
-
-/** The failure of one target after others were written. */
-export function afterOthers(error: unknown, done: readonly LoadResult[]): unknown {
-  const written = done.filter((r) => r.outcome === 'loaded').map((r) => r.target);
-  return written.length === 0 ? error : incomplete(error, `only ${written.join(', ')} was loaded`);
 }
 
 /** What goes back to the connected side: which generation this target holds now. */

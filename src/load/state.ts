@@ -1,3 +1,4 @@
+import { basename, dirname } from 'node:path';
 import * as z from 'zod';
 import { type Digest, isDigest } from '../core/digest.ts';
 import { BundleError, diskError } from '../core/errors.ts';
@@ -25,7 +26,7 @@ const state = z.strictObject({
   /** What was loaded whole, last. */
   loaded: generation.optional(),
   /** The newest `created` seen: no clock may be earlier. */
-  newestCreated: z.string(),
+  newestCreated: z.string().refine((t) => /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/.test(t) && !Number.isNaN(Date.parse(t)), 'no time'),
   /** Tags that belong to this bundle: `docker.io/library/redis:7` → digest. */
   tags: z.record(z.string(), digest),
   /** Original indexes of what was loaded last that the target did not take because children are missing. */
@@ -44,8 +45,10 @@ export async function readState(fs: FileSystem, path: string): Promise<TargetSta
   try {
     if ((await fs.stat(path)) === undefined) return undefined;
     const parsed = state.safeParse(parseStrictJson(await fs.readFile(path, LIMITS.stateBytes), path, 'E_ROLLBACK'));
-    if (parsed.success) return parsed.data;
-    throw new BundleError('E_ROLLBACK', `${path} is not a state file of this version: ${parsed.error.issues[0]?.message}`, {
+    const issue = parsed.error?.issues[0];
+    const fault = parsed.success ? inconsistency(parsed.data, path) : `${issue?.path.join('.')}: ${issue?.message}`;
+    if (parsed.success && fault === undefined) return parsed.data;
+    throw new BundleError('E_ROLLBACK', `${path} is not a state file of this version: ${fault}`, {
       hint: 'without it an older bundle could be loaded unnoticed: restore it from a backup, or move it away knowingly',
     });
   } catch (error) {
@@ -53,21 +56,43 @@ export async function readState(fs: FileSystem, path: string): Promise<TargetSta
   }
 }
 
+/** A file copied from another bundle or target, or with numbers that no load writes, would let an older bundle pass. */
+function inconsistency({ name, target, highest, loading, loaded }: TargetState, path: string): string | undefined {
+  if (basename(path) !== `${name}.json`) return `it is of the bundle "${name}"`;
+  if (basename(dirname(path)) !== targetKey({ name: target })) return `it is of the target ${target}`;
+  const higher = [loading, loaded].find((g) => g !== undefined && g.sequence > highest.sequence);
+  return higher === undefined ? undefined : `${higher.sequence} is more than the highest, ${highest.sequence}`;
+}
+
+/** In one order of fields, whichever way the value came about: the same state is the same bytes. */
 export async function writeState(fs: FileSystem, path: string, value: TargetState): Promise<void> {
-  await writeFileDurable(fs, path, Buffer.from(prettyJson(value)), 0o644);
+  const { stateVersion, name, target, highest, loading, loaded, newestCreated, tags, refused } = value;
+  const ordered = { stateVersion, name, target, highest, loading, loaded, newestCreated, tags, refused };
+  await writeFileDurable(fs, path, Buffer.from(prettyJson(ordered)), 0o644);
 }
 
 /** States of the other bundles at the same target: they own their tags. */
 export async function readOtherStates(fs: FileSystem, stateRoot: string, target: Target, name: string): Promise<TargetState[]> {
   const directory = directoryOf(stateRoot, target);
-  if ((await fs.stat(directory)) === undefined) return [];
   const others: TargetState[] = [];
-  for (const file of await fs.list(directory)) {
-    if (!file.endsWith('.json') || file === `${name}.json` || file.startsWith('.')) continue;
-    const found = await readState(fs, `${directory}/${file}`);
+  for (const file of await stateFiles(fs, directory)) {
+    const found = file === `${name}.json` ? undefined : await readState(fs, `${directory}/${file}`);
     if (found !== undefined) others.push(found);
   }
   return others;
+}
+
+async function stateFiles(fs: FileSystem, directory: string): Promise<string[]> {
+  return (await listDirectory(fs, directory)).filter((file) => file.endsWith('.json') && !file.startsWith('.'));
+}
+
+/** Nothing when there is no such directory. */
+async function listDirectory(fs: FileSystem, path: string): Promise<string[]> {
+  try {
+    return (await fs.stat(path))?.kind === 'directory' ? await fs.list(path) : [];
+  } catch (error) {
+    throw diskError(error, `reading ${path}`);
+  }
 }
 
 export type Incoming = Readonly<{ sequence: number; statement: Digest; created: string }>;
@@ -152,10 +177,8 @@ export function requireOwnTags(others: readonly TargetState[], tags: Readonly<Re
 export async function newestSeen(fs: FileSystem, stateRoot: string): Promise<number> {
   let newest = 0;
   const targets = `${stateRoot}/targets`;
-  if ((await fs.stat(targets))?.kind !== 'directory') return newest;
-  for (const target of await fs.list(targets)) {
-    for (const file of await fs.list(`${targets}/${target}`)) {
-      if (!file.endsWith('.json') || file.startsWith('.')) continue;
+  for (const target of await listDirectory(fs, targets)) {
+    for (const file of await stateFiles(fs, `${targets}/${target}`)) {
       const created = Date.parse((await readState(fs, `${targets}/${target}/${file}`))?.newestCreated ?? '');
       if (created > newest) newest = created;
     }

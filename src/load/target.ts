@@ -33,7 +33,7 @@ export function parseTarget(text: string): Target {
 }
 
 /** A name for files: readable, unique, and only of [a-z0-9._-]. */
-export const targetKey = (target: Target): string =>
+export const targetKey = (target: Pick<Target, 'name'>): string =>
   `${target.name.replace(/[^a-z0-9.-]+/g, '_').slice(0, 60)}-${hexOf(digestOf(Buffer.from(target.name))).slice(0, 8)}`;
 
 /** The places of a reference at this target, the target's own path included. */

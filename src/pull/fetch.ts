@@ -59,8 +59,10 @@ export async function fetchAll(
     done.catch(() => undefined); // reported with the items that need it
     stored.set(job.blob.digest, done);
   }
-  const outcomes = await Promise.all(items.map((planned) => outcomeOf(planned, stored, ports.report)));
-  return { items: outcomes, bytes: await bytesStored(jobs, stored) };
+  const outcomes = items.map((planned) => outcomeOf(planned, stored, ports.report));
+  // All of them, also when one throws: nothing may still write when the lock is let go.
+  await Promise.allSettled([...outcomes, ...stored.values()]);
+  return { items: await Promise.all(outcomes), bytes: await bytesStored(jobs, stored) };
 }
 
 /** What came over the network, a blob that several references share once. */

@@ -21,11 +21,14 @@ export type PlannedItem = Readonly<{
   blobs: readonly Descriptor[];
 }>;
 
-/** Reads manifests from the bundle where they are, else from the origin; remembers those that are to be written. */
+/**
+ * Reads manifests from the bundle where they are, else from the origin.
+ * @param trusted blobs believed by size; one that turns out damaged here is taken out, so that it is written again
+ */
 export function createStoreFirstReader(
   client: RegistryClient,
   store: BlobStore,
-  trusted: ReadonlyMap<Digest, number>,
+  trusted: Map<Digest, number>,
   signal?: AbortSignal,
 ): ManifestReader {
   const remote = createManifestReader(client, signal);
@@ -36,15 +39,16 @@ export function createStoreFirstReader(
   };
 }
 
-async function readLocal(store: BlobStore, digest: Digest, trusted: ReadonlyMap<Digest, number>): Promise<Buffer | undefined> {
+async function readLocal(store: BlobStore, digest: Digest, trusted: Map<Digest, number>): Promise<Buffer | undefined> {
   const size = await store.size(digest);
   if (size === undefined || size > LIMITS.ociManifestBytes) return undefined;
   if (trusted.has(digest) && trusted.get(digest) !== size) return undefined;
   try {
     return await store.readWhole({ digest, size }, LIMITS.ociManifestBytes);
   } catch (error) {
-    if (error instanceof BundleError && (error.code === 'E_DIGEST' || error.code === 'E_SIZE')) return undefined; // fetched again below
-    throw error;
+    if (!(error instanceof BundleError) || (error.code !== 'E_DIGEST' && error.code !== 'E_SIZE')) throw error;
+    trusted.delete(digest);
+    return undefined; // fetched again
   }
 }
 

@@ -10,6 +10,7 @@ import {
   type NamedBytes,
   readGeneration,
   refreshCopies,
+  requireFolders,
   sweepGenerations,
 } from '../bundle/generation.ts';
 import { signatureName } from '../bundle/layout.ts';
@@ -43,6 +44,8 @@ export type PullRequest = Readonly<{
   created?: string | undefined;
   tool: string;
   breakLock?: boolean;
+  /** Hash what is already there too, instead of believing the size of committed blobs; what is damaged is fetched again. */
+  rehash?: boolean;
 }>;
 
 export type PullPorts = Readonly<{ fs: FileSystem; client: RegistryClient; report: Reporter; signal?: AbortSignal }>;
@@ -82,11 +85,12 @@ async function run(request: PullRequest, ports: PullPorts, lock: DirectoryLock |
   const { fs, report } = ports;
   const { directory, manifest } = request;
   const store = createBlobStore(fs, directory);
+  await requireFolders(fs, directory);
   if (lock !== undefined) await sweepGenerations(fs, directory);
   const sequences = await listGenerations(fs, directory);
   const previous = sequences.length === 0 ? undefined : await readGeneration(fs, directory, sequences.at(-1) as number);
   requireSameName(previous, manifest.name, directory);
-  const trusted = await trustedBlobs(fs, directory, sequences);
+  const trusted = request.rehash ? new Map<Digest, number>() : await trustedBlobs(fs, directory, sequences);
 
   report({ type: 'phase', phase: 'plan' });
   const planned = await planAll(request, ports, store, trusted);
@@ -133,8 +137,11 @@ async function run(request: PullRequest, ports: PullPorts, lock: DirectoryLock |
     tool: request.tool,
   });
   const unchanged = previous !== undefined && contentKey(previous.statement.predicate) === contentKey(draft.predicate);
-  if (unchanged) await addMissingSignatures(fs, directory, previous, request.keys);
-  else await commit(request, ports, lock, store, trusted, draft);
+  if (unchanged) {
+    // Blobs that were lost and came again belong to a committed generation: they must be as safe as the others.
+    if (items.some((i) => i.outcome === 'done')) await store.sync(draft.predicate.blobs);
+    await addMissingSignatures(fs, directory, previous, request.keys);
+  } else await commit(request, ports, lock, store, trusted, draft);
   await refreshCopies(fs, directory);
   await store.clearIngest();
   const removed = await collectGarbage(fs, directory, request.keep);
@@ -170,7 +177,7 @@ async function planAll(
   request: PullRequest,
   ports: PullPorts,
   store: BlobStore,
-  trusted: ReadonlyMap<Digest, number>,
+  trusted: Map<Digest, number>,
 ): Promise<PlannedItem[]> {
   const { client, report } = ports;
   const read = createStoreFirstReader(client, store, trusted, ports.signal);

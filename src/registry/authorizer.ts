@@ -53,6 +53,9 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
     return state;
   };
 
+  const credentialFor = (endpoint: Endpoint, repository: string): Promise<Credential | undefined> =>
+    credentials.find(endpoint.login, `${endpoint.prefix}${repository}`);
+
   /** One token request per scope set at a time, however many blobs wait for it. `refused` is the header that was just turned down, if any. */
   async function token(
     endpoint: Endpoint,
@@ -91,7 +94,7 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
   ): Promise<Token> {
     const realm = parseRealm(challenge, endpoint.base);
     checkRealm(endpoint.base, realm);
-    const credential = await credentials.find(endpoint.origin, repository);
+    const credential = await credentialFor(endpoint, repository);
     if (credential?.kind === 'registry')
       return { header: `Bearer ${credential.token}`, issuedAt: clock.now(), expiresAt: Number.POSITIVE_INFINITY };
     if (credential !== undefined && !mayReceiveCredentials(endpoint.base, realm, options.allowRealms ?? []))
@@ -108,10 +111,10 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
     refused: string | undefined,
   ) {
     if (challenge.scheme === 'bearer') return token(endpoint, repository, challenge, scopes, signal, refused);
-    const credential = await credentials.find(endpoint.origin, repository);
+    const credential = await credentialFor(endpoint, repository);
     if (credential?.kind === 'basic') return basicHeader(credential);
     if (credential?.kind === 'registry') return `Bearer ${credential.token}`;
-    throw new BundleError('E_AUTH', `${endpoint.origin} asks for a user and a password (Basic), and none were found for it`, {
+    throw new BundleError('E_AUTH', `${endpoint.login} asks for a user and a password (Basic), and none were found for it`, {
       hint: 'log in with docker, podman, oras or skopeo login, or name a file with --authfile',
     });
   }
@@ -124,7 +127,7 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
   }
 
   async function refusedCredential(endpoint: Endpoint, repository: string): Promise<BundleError> {
-    const from = (await credentials.find(endpoint.origin, repository))?.from ?? 'nowhere';
+    const from = (await credentialFor(endpoint, repository))?.from ?? 'nowhere';
     return new BundleError(
       'E_AUTH',
       `${endpoint.origin}/${repository}: the registry refuses the credentials that come from ${from}`,

@@ -3,8 +3,10 @@ import { isRepository, parseOrigin } from '../core/reference.ts';
 
 /** Where the API of a registry is and what stands before every repository there (a proxy registry's project, a target's path). */
 export type Endpoint = Readonly<{
-  /** For people and for credentials: `docker.io`, `node-1:5000`. */
+  /** For people: `docker.io`, `node-1:5000`. */
   origin: string;
+  /** Whose credentials go there: the origin's, or those of the mirror that stands for it. */
+  login: string;
   /** `https://registry-1.docker.io` */
   base: URL;
   /** '' or `hub/`: part of the repository name, so token scopes carry it. */
@@ -18,13 +20,19 @@ export type EndpointRules = Readonly<{
   sourceMirrors?: Readonly<Record<string, string>>;
 }>;
 
+const DOCKER_HUB = 'registry-1.docker.io';
+
 /** @throws BundleError E_USAGE when a source mirror is no URL */
 export function endpointOf(origin: string, rules: EndpointRules): Endpoint {
   const mirror = rules.sourceMirrors?.[origin];
-  if (mirror !== undefined) return { origin, ...parseMirrorUrl(mirror) };
-  const host = origin === 'docker.io' ? 'registry-1.docker.io' : origin;
+  if (mirror !== undefined) {
+    const parsed = parseMirrorUrl(mirror);
+    const { host } = parsed.base;
+    return { origin, login: host === DOCKER_HUB ? 'docker.io' : host, ...parsed };
+  }
+  const host = origin === 'docker.io' ? DOCKER_HUB : origin;
   const scheme = rules.plainHttp?.includes(origin) ? 'http' : 'https';
-  return { origin, base: new URL(`${scheme}://${host}`), prefix: '' };
+  return { origin, login: origin, base: new URL(`${scheme}://${host}`), prefix: '' };
 }
 
 function parseMirrorUrl(text: string): { base: URL; prefix: string } {

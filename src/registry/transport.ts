@@ -1,9 +1,8 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { getCACertificates } from 'node:tls';
 import { Agent, type Dispatcher, EnvHttpProxyAgent, request as undiciRequest } from 'undici';
 import { BundleError, isBundleError } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
+import { proxyFor, proxyRefusal } from './proxy.ts';
+import { createTlsContexts, type TlsContexts, type TlsOptions } from './tls.ts';
 
 /** A body that can be sent again from the start when a try fails. */
 export type ReplayableBody = Readonly<{ length: number; open: () => AsyncIterable<Uint8Array> | Uint8Array }>;
@@ -32,106 +31,68 @@ export interface Transport {
   close(): Promise<void>;
 }
 
-export type TransportOptions = Readonly<{
-  /** PEM files trusted beside the system's roots, for every host. */
-  caFiles?: readonly string[];
-  /** Directory in Docker's form: `<host[:port]>/{*.crt, *.cert, *.key}`: a CA and a client certificate for that host alone. */
-  certsDir?: string | undefined;
-  connectionsPerHost?: number;
-  environment?: Readonly<Record<string, string | undefined>>;
-  /** For tests: milliseconds. */
-  timeouts?: Readonly<{ connect?: number; headers?: number; idle?: number }>;
-}>;
-
-type TlsFiles = { ca?: string[]; cert?: string; key?: string };
+export type TransportOptions = TlsOptions &
+  Readonly<{
+    connectionsPerHost?: number;
+    /** Take any certificate: for asking as a node does that was told so. Never for what is pulled or pushed. */
+    anyCertificate?: boolean;
+    environment?: Readonly<Record<string, string | undefined>>;
+    /** For tests: milliseconds. */
+    timeouts?: Readonly<{ connect?: number; headers?: number; idle?: number }>;
+  }>;
 
 /** HTTP over undici: one agent per host, since CA and client certificate may differ by host; proxies from the environment. */
 export function createTransport(options: TransportOptions = {}): Transport {
-  const agents = new Map<string, Dispatcher>();
-  const agentFor = (url: URL): Dispatcher => {
-    let agent = agents.get(url.host);
-    if (agent === undefined) {
-      agent = createAgent(options, url.host);
-      agents.set(url.host, agent);
+  const agents = new Map<string, Agency>();
+  const contexts = createTlsContexts(options);
+  const agencyFor = (url: URL): Agency => {
+    let agency = agents.get(url.origin);
+    if (agency === undefined) {
+      agency = createAgency(options, url, contexts);
+      agents.set(url.origin, agency);
     }
-    return agent;
+    return agency;
   };
   return {
     async send(request) {
+      const { dispatcher, proxy } = agencyFor(request.url);
       try {
-        return await sendOnce(request, agentFor(request.url), options);
+        return await sendOnce(request, dispatcher, options);
       } catch (error) {
-        throw networkError(error, request);
+        throw proxyRefusal(error, request.url, proxy) ?? networkError(error, request, proxy);
       }
     },
     async close() {
-      await Promise.all([...agents.values()].map((agent) => agent.destroy()));
+      await Promise.all([...agents.values()].map(({ dispatcher }) => dispatcher.destroy()));
     },
   };
 }
 
-function createAgent(options: TransportOptions, host: string): Dispatcher {
-  const tls = tlsFor(options, host);
-  const connect = { ...tls, timeout: options.timeouts?.connect ?? LIMITS.connectMs };
+type Agency = Readonly<{ dispatcher: Dispatcher; proxy: URL | undefined }>;
+
+function createAgency(options: TransportOptions, url: URL, contexts: TlsContexts): Agency {
+  const certificates = options.anyCertificate ? { rejectUnauthorized: false } : {};
+  const tls = url.protocol === 'https:' ? { secureContext: contexts.forHost(url.host), ...certificates } : {};
   const shared = {
     connections: options.connectionsPerHost ?? 16,
     pipelining: 1,
     keepAliveTimeout: 20_000,
     allowH2: false,
-    connect,
+    connect: { ...tls, timeout: options.timeouts?.connect ?? LIMITS.connectMs },
   };
   const env = options.environment ?? process.env;
-  const httpProxy = env.http_proxy ?? env.HTTP_PROXY;
-  const httpsProxy = env.https_proxy ?? env.HTTPS_PROXY;
-  if (httpProxy === undefined && httpsProxy === undefined) return new Agent(shared);
-  const noProxy = env.no_proxy ?? env.NO_PROXY ?? '';
-  return new EnvHttpProxyAgent({
+  const proxy = proxyFor(url, env);
+  if (proxy === undefined) return { dispatcher: new Agent(shared), proxy };
+  const dispatcher = new EnvHttpProxyAgent({
     ...shared,
-    ...(httpProxy ? { httpProxy } : {}),
-    ...(httpsProxy ? { httpsProxy } : {}),
-    noProxy,
+    // Both named, or undici looks into the environment of the process for the other one.
+    httpProxy: proxy.href,
+    httpsProxy: proxy.href,
+    noProxy: env.no_proxy ?? env.NO_PROXY ?? '',
     requestTls: tls,
+    ...(proxy.protocol === 'https:' ? { proxyTls: { secureContext: contexts.common() } } : {}),
   });
-}
-
-function tlsFor(options: TransportOptions, host: string): TlsFiles {
-  const ca = [...(options.caFiles ?? [])].map((file) => readPem(file));
-  const found: TlsFiles = {};
-  if (options.certsDir !== undefined) {
-    const directory = join(options.certsDir, host);
-    for (const name of listIfThere(directory)) {
-      if (name.endsWith('.crt')) ca.push(readPem(join(directory, name)));
-      else if (name.endsWith('.cert')) found.cert = readPem(join(directory, name));
-      else if (name.endsWith('.key')) found.key = readPem(join(directory, name));
-    }
-    if ((found.cert === undefined) !== (found.key === undefined)) {
-      throw new BundleError('E_USAGE', `${directory}: a client certificate needs both a .cert and a .key file`);
-    }
-  }
-  // Node takes `ca` instead of its own roots, so those must be named too.
-  return ca.length === 0 ? found : { ...found, ca: [...rootCertificates(), ...ca] };
-}
-
-const rootCertificates = (): string[] => [...getCACertificates('default'), ...getCACertificates('system')];
-
-function listIfThere(directory: string): string[] {
-  try {
-    return readdirSync(directory).sort();
-  } catch {
-    return [];
-  }
-}
-
-function readPem(file: string): string {
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8');
-  } catch (error) {
-    throw new BundleError('E_USAGE', `certificate file ${file} can't be read: ${(error as Error).message}`, { cause: error });
-  }
-  if (text.length > LIMITS.credentialsFileBytes || !text.includes('-----BEGIN '))
-    throw new BundleError('E_USAGE', `${file} is not a PEM file`);
-  return text;
+  return { dispatcher, proxy };
 }
 
 async function sendOnce(request: HttpRequest, dispatcher: Dispatcher, options: TransportOptions): Promise<HttpResponse> {
@@ -143,6 +104,8 @@ async function sendOnce(request: HttpRequest, dispatcher: Dispatcher, options: T
     method,
     headers,
     dispatcher,
+    // undici closes the connection after a HEAD unless told not to: a new handshake for each blob that is asked for.
+    reset: false,
     body: (request.body?.open() ?? null) as Uint8Array | null,
     headersTimeout: options.timeouts?.headers ?? LIMITS.headersMs,
     bodyTimeout: options.timeouts?.idle ?? LIMITS.bodyIdleMs,
@@ -192,7 +155,7 @@ async function* guardBody(body: AsyncIterable<Uint8Array>, request: HttpRequest)
 const TIMEOUTS = new Set(['UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT', 'ETIMEDOUT']);
 
 /** Names the host and the system's word, never the query (it can be a signed address) nor headers. */
-function networkError(error: unknown, request: HttpRequest): unknown {
+function networkError(error: unknown, request: HttpRequest, proxy?: URL): unknown {
   if (isBundleError(error) || request.signal?.aborted) return error;
   const codes = errorCodes(error);
   const code = codes.find((c) => c !== 'UND_ERR_SOCKET') ?? codes[0];
@@ -206,7 +169,8 @@ function networkError(error: unknown, request: HttpRequest): unknown {
         : 'name the CA with --ca-file';
     return new BundleError('E_TLS', `${where}: TLS failed: ${code}`, { cause: error, hint });
   }
-  return new BundleError('E_NETWORK', `${where}: ${code}`, { cause: error });
+  const hint = proxy === undefined ? undefined : `the environment names ${proxy.host} as the proxy for it`;
+  return new BundleError('E_NETWORK', `${where}: ${code}`, { cause: error, hint });
 }
 
 /** Codes of the error, its causes, and of an AggregateError's parts (several addresses tried). */

@@ -306,7 +306,7 @@ describe('pull', () => {
   test('a missing or cut blob of a committed generation is fetched again', async (t) => {
     const { j, image, file } = await withApp(t);
     await j.pull(file);
-    const [one, two] = image.layers.map((layer) => layer.descriptor.digest) as [string, string];
+    const [one = '', two = ''] = image.layers.slice(1).map((layer) => layer.descriptor.digest as string);
     await rm(blobFile(j.bundle, one));
     writeFileSync(blobFile(j.bundle, two), 'cut');
     assert.equal((await j.run(['verify', j.bundle, '--trust', j.key.pub])).code, 5);

@@ -29,6 +29,8 @@ export type RunOptions = Readonly<{
   signal?: AbortSignal;
   terminal?: boolean;
   fs?: FileSystem;
+  /** Called with each piece of standard output as it comes: for commands that go on. */
+  onStdout?: (text: string) => void;
 }>;
 
 /** Runs one command line in this process. Paths must be absolute: there is one working directory for all tests. */
@@ -41,6 +43,7 @@ export async function bundle(argv: readonly string[], options: RunOptions = {}):
     env: options.env ?? {},
     stdout: (text) => {
       stdout += text;
+      options.onStdout?.(text);
     },
     stderr: (text) => {
       stderr += text;
@@ -162,7 +165,7 @@ export async function journey(t: Ending, options: Readonly<{ target?: TestRegist
   const target = await testRegistry(t, options.target);
   const key = testKey(dir, 'release');
   const hosts = [...origins, target].map(({ host }) => host);
-  const env = { BUNDLE_PLAIN_HTTP: hosts.join(','), HOME: dir, PATH: '', TMPDIR: dir };
+  const env = { BUNDLE_PLAIN_HTTP: hosts.join(','), HOME: dir, PATH: dir, TMPDIR: dir };
   const runHere = (argv: readonly string[], given: RunOptions = {}): Promise<Ran> =>
     bundle(argv, { ...given, env: { ...env, ...given.env } });
   return {

@@ -33,13 +33,15 @@ export const loadCommand: CommandDefinition = {
     ],
   ],
   async run(args, context) {
-    const { afterOthers, load } = await import('../../load/load.ts');
+    const { afterOthers } = await import('../../load/incomplete.ts');
+    const { load } = await import('../../load/load.ts');
     const { newestSeen } = await import('../../load/state.ts');
     const { parseTarget } = await import('../../load/target.ts');
     const { verifyBundle } = await import('../../bundle/verify.ts');
     if (args.registry === undefined || args.registry.length === 0) throw noTarget(String(args.bundle));
     const targets = args.registry.map(parseTarget);
     const stateRoot = args.state ?? DEFAULT_STATE;
+    const wanted = numberFlag(args, 'generation', 1, Number.MAX_SAFE_INTEGER);
     const trust = await trustFor(args, context);
     const progress = createProgress(args, context);
     const client = clientFor(args, context);
@@ -50,7 +52,7 @@ export const loadCommand: CommandDefinition = {
         trust,
         now,
         name: args.name,
-        generation: numberFlag(args, 'generation', 1, Number.MAX_SAFE_INTEGER),
+        generation: wanted,
         report: progress.report,
         signal: context.signal,
       });
@@ -72,11 +74,14 @@ export const loadCommand: CommandDefinition = {
         try {
           results.push(await load({ bundle, target, stateRoot, ...options }, ports));
         } catch (error) {
-          throw afterOthers(error, results);
+          throw afterOthers(
+            error,
+            results.filter((r) => r.outcome === 'loaded').map((r) => r.target),
+          );
         }
       }
       progress.end();
-      const mirrors = args['skip-mirrors'] ? undefined : await mirrorsAfterLoad(args, context, client, bundle, targets);
+      const mirrors = args['skip-mirrors'] ? undefined : await mirrorsAfterLoad(args, context, bundle, targets);
       print(results, mirrors, args, context);
       return 0;
     } finally {

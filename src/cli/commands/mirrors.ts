@@ -1,24 +1,23 @@
 import { resolve } from 'node:path';
 import type { VerifiedBundle } from '../../bundle/verify.ts';
-import type { Digest } from '../../core/digest.ts';
-import { BundleError, isBundleError } from '../../core/errors.ts';
+import { BundleError } from '../../core/errors.ts';
+import { LIMITS } from '../../core/limits.ts';
 import { parseReference } from '../../core/reference.ts';
 import type { Applied } from '../../k3s/apply.ts';
-import type { Asker, CheckReference, Head } from '../../k3s/check.ts';
 import type { Registries } from '../../k3s/registries.ts';
 import type { Target } from '../../load/target.ts';
-import type { RegistryClient } from '../../registry/client.ts';
 import { type CommandDefinition, numberFlag } from '../command.ts';
 import type { Context } from '../context.ts';
-import { type Args, GATE, NETWORK, NODES } from '../options.ts';
-import { clientFor, DEFAULT_STATE, trustFor } from '../ports.ts';
+import { type Args, GATE, NODES } from '../options.ts';
+import { DEFAULT_STATE, trustFor } from '../ports.ts';
+import { proveMirrors } from '../prove-mirrors.ts';
 import { printJson } from '../render/failure.ts';
 
 export const mirrorsCommand: CommandDefinition = {
   usage: 'mirrors <bundle>',
   describe: 'write (or print) the k3s registries.yaml that sends every origin of the bundle to the registry',
   positionals: { bundle: { type: 'string', demandOption: true, describe: 'directory of the bundle' } },
-  options: ['output', 'registry', 'state', 'hosts-toml', 'dry-run', ...GATE, ...NETWORK, ...NODES],
+  options: ['output', 'registry', 'state', 'hosts-toml', 'dry-run', 'plain-http', 'ca-file', ...GATE, ...NODES],
   examples: [
     ['$0 mirrors lumen --endpoint https://node-1:5000', 'merge into /etc/rancher/k3s/registries.yaml'],
     ['$0 mirrors lumen --endpoint https://node-1:5000 -o -', 'print it, for other nodes'],
@@ -29,24 +28,22 @@ export const mirrorsCommand: CommandDefinition = {
   ],
   async run(args, context) {
     const { verifyStatement } = await import('../../bundle/verify.ts');
+    const { newestSeen } = await import('../../load/state.ts');
     const { parseTarget } = await import('../../load/target.ts');
+    const wanted = numberFlag(args, 'generation', 1, Number.MAX_SAFE_INTEGER);
     const trust = await trustFor(args, context);
     const generation = await verifyStatement(context.fs, String(args.bundle), {
       trust,
-      now: context.now(),
+      // As in load: a clock that was set back makes no expired bundle young again.
+      now: Math.max(context.now(), await newestSeen(context.fs, args.state ?? DEFAULT_STATE)),
       name: args.name,
-      generation: numberFlag(args, 'generation', 1, Number.MAX_SAFE_INTEGER),
+      generation: wanted,
     });
-    const client = clientFor(args, context);
-    try {
-      const outcome = await writeMirrors(args, context, client, generation.generation, (args.registry ?? []).map(parseTarget));
-      if (args.json) printJson(context, { ...outcome });
-      else if (outcome.printed === undefined) context.stdout(`${outcome.summary}\n`);
-      else context.stdout(outcome.printed);
-      return 0;
-    } finally {
-      await client.close();
-    }
+    const outcome = await writeMirrors(args, context, generation.generation, (args.registry ?? []).map(parseTarget));
+    if (args.json) printJson(context, { ...outcome });
+    else if (outcome.printed === undefined) context.stdout(`${outcome.summary}\n`);
+    else context.stdout(outcome.printed);
+    return 0;
   },
 };
 
@@ -68,12 +65,11 @@ const K3S = '/etc/rancher/k3s';
 export async function mirrorsAfterLoad(
   args: Args,
   context: Context,
-  client: RegistryClient,
   bundle: VerifiedBundle,
   targets: readonly Target[],
 ): Promise<MirrorsOutcome | undefined> {
   const here = args['registries-yaml'] !== undefined || (await context.fs.stat(K3S))?.kind === 'directory';
-  if (here) return writeMirrors(args, context, client, bundle.generation, targets);
+  if (here) return writeMirrors(args, context, bundle.generation, targets);
   const endpoint = endpointsOf(args, targets)[0];
   return {
     file: undefined,
@@ -86,7 +82,6 @@ export async function mirrorsAfterLoad(
 async function writeMirrors(
   args: Args,
   context: Context,
-  client: RegistryClient,
   generation: Generation,
   targets: readonly Target[],
 ): Promise<MirrorsOutcome> {
@@ -94,7 +89,7 @@ async function writeMirrors(
   const { renderHostsToml } = await import('../../k3s/hosts-toml.ts');
   const { name } = generation.statement.predicate;
   const desired = await desiredFor(args, context, generation, targets);
-  const prove = args.check ? (registries: Registries) => proveMirrors(args, context, client, generation, registries) : undefined;
+  const prove = args.check ? (registries: Registries) => proveMirrors(args, context, generation, registries) : undefined;
   if (args.output !== undefined || args['hosts-toml']) {
     const { mergeRegistries } = await import('../../k3s/merge.ts');
     const { parseRegistriesYaml } = await import('../../k3s/registries-yaml.ts');
@@ -107,7 +102,7 @@ async function writeMirrors(
           .map(([host, toml]) => `# ${host}/hosts.toml\n${toml}\n`)
           .join('')
       : text;
-    if (args.output === undefined || args.output === '-')
+    if (args.output === undefined || args.output === '-' || args['dry-run'])
       return { file: undefined, changed: false, changes: [], printed, hostsToml: hosts, summary: '' };
     const { writeFileDurable } = await import('../../files/durable-write.ts');
     await writeFileDurable(context.fs, args.output, Buffer.from(printed), 0o600);
@@ -159,13 +154,15 @@ async function targetFile(args: Args, context: Context): Promise<string> {
   });
 }
 
-const isPlain = (args: Args, host: string): boolean => (args['plain-http'] ?? []).includes(host);
+const isPlain = (args: Args, host: string): boolean => (args['plain-http'] ?? []).some((plain) => plain.toLowerCase() === host);
 
 function endpointsOf(args: Args, targets: readonly Target[]): string[] {
   if (args.endpoint !== undefined && args.endpoint.length > 0) return args.endpoint;
   if (targets.length === 0)
     throw new BundleError('E_USAGE', 'the nodes need an address of the registry', { hint: 'add --endpoint https://node-1:5000' });
-  return targets.map((t) => `${isPlain(args, t.host) ? 'http' : 'https'}://${t.name}`);
+  return targets.map(
+    (t) => `${isPlain(args, t.host) ? 'http' : 'https'}://${t.host}${t.prefix === '' ? '' : `/v2/${t.prefix.slice(0, -1)}`}`,
+  );
 }
 
 async function desiredFor(args: Args, context: Context, generation: Generation, targets: readonly Target[]): Promise<Registries> {
@@ -187,72 +184,16 @@ async function desiredFor(args: Args, context: Context, generation: Generation, 
 }
 
 async function readNodeAuth(context: Context, file: string): Promise<{ username: string; password: string }> {
-  const text = (await context.fs.readUserFile(file, 64 * 1024)).toString('utf8').replace(/\r?\n$/, '');
+  let text: string;
+  try {
+    text = (await context.fs.readUserFile(file, LIMITS.keyFileBytes)).toString('utf8').replace(/\r?\n$/, '');
+  } catch (error) {
+    throw new BundleError('E_USAGE', `--node-auth ${file}: can't be read: ${(error as Error).message}`, { cause: error });
+  }
   const colon = text.indexOf(':');
   if (colon < 1) throw new BundleError('E_USAGE', `--node-auth ${file}: want user:password on one line`);
   return { username: text.slice(0, colon), password: text.slice(colon + 1) };
 }
-
-/** One reference per origin is enough to know that the way there is right. @throws BundleError E_MIRROR_CHECK */
-async function proveMirrors(
-  args: Args,
-  context: Context,
-  client: RegistryClient,
-  generation: Generation,
-  registries: Registries,
-): Promise<void> {
-  const { checkMirrors, mirrorCheckError } = await import('../../k3s/check.ts');
-  const references = new Map<string, CheckReference>();
-  for (const c of generation.statement.predicate.contents) {
-    const { origin, repository, tag } = parseReference(c.ref);
-    if (references.get(origin)?.tag === undefined)
-      references.set(origin, { origin, repository, ...(tag === undefined ? {} : { tag }), digest: c.targetDigest });
-  }
-  const results = await checkMirrors({
-    registries,
-    references: [...references.values()],
-    asker: await askerFor(args, context, client),
-  });
-  for (const r of results)
-    if (!args.quiet)
-      context.stderr(
-        `  ${r.ok ? 'resolves' : 'FAILS   '} ${r.reference} by ${r.by}${r.detail === undefined ? '' : `  (${r.detail})`}\n`,
-      );
-  const error = mirrorCheckError(results);
-  if (error !== undefined) throw error;
-}
-
-async function askerFor(args: Args, context: Context, client: RegistryClient): Promise<Asker> {
-  const { createSpawn } = await import('../../k3s/spawn.ts');
-  const spawn = createSpawn(context.env as NodeJS.ProcessEnv);
-  const candidates = args.ctr === undefined ? [['k3s', 'ctr'], ['ctr']] : [args.ctr.split(' ').filter((part) => part !== '')];
-  for (const command of candidates) {
-    const found = await spawn([...command, '--version'], { timeoutMs: 10_000 }).catch((error: unknown) => {
-      if (isBundleError(error)) return undefined;
-      throw error;
-    });
-    if (found?.status === 0)
-      return { kind: 'ctr', command, spawn, fs: context.fs, temporaryDirectory: context.env.TMPDIR ?? '/tmp' };
-  }
-  if (args.ctr !== undefined) throw new BundleError('E_USAGE', `--ctr ${args.ctr}: can't be run`);
-  return { kind: 'head', head: headThrough(client) };
-}
-
-/** The request that containerd would make, by our own client: `<endpoint>/<repository>/manifests/<reference>`. */
-const headThrough =
-  (client: RegistryClient): Head =>
-  async (url) => {
-    const { host, pathname } = new URL(url);
-    const [, path = '', reference = ''] = /^\/v2\/(.+)\/manifests\/([^/]+)$/.exec(decodeURIComponent(pathname)) ?? [];
-    try {
-      const head = await client.headManifest(host, path, reference);
-      const digest: Digest = head?.digest ?? (await client.getManifest(host, path, reference)).digest;
-      return { status: 200, digest };
-    } catch (error) {
-      if (!isBundleError(error) || typeof error.detail.status !== 'number') throw error;
-      return { status: error.detail.status, digest: undefined };
-    }
-  };
 
 async function restart(applied: Applied): Promise<string> {
   const { restartK3s } = await import('../../k3s/restart.ts');

@@ -22,6 +22,7 @@ export const pullCommand: CommandDefinition = {
     'unsigned',
     'frozen',
     'keep',
+    'rehash',
     'dry-run',
     'break-lock',
     'source-mirror',
@@ -34,6 +35,7 @@ export const pullCommand: CommandDefinition = {
   ],
   async run(args, context) {
     requireKeyChoice(args);
+    const keep = numberFlag(args, 'keep', 1, 1000) ?? 2;
     const { openProject } = await import('../../lock/project.ts');
     const { pull } = await import('../../pull/pull.ts');
     const client = clientFor(args, context);
@@ -52,11 +54,12 @@ export const pullCommand: CommandDefinition = {
           lock,
           directory: args.output ?? `bundles/${project.manifest.name}`,
           keys,
-          keep: numberFlag(args, 'keep', 1, 1000) ?? 2,
+          keep,
           dryRun: args['dry-run'] ?? false,
           created: sourceDate(context),
           tool: TOOL,
           breakLock: args['break-lock'] ?? false,
+          rehash: args.rehash ?? false,
         },
         { fs: context.fs, client, report: progress.report, signal: context.signal },
       );

@@ -19,6 +19,7 @@ export const serveCommand: CommandDefinition = {
     const { servedContent } = await import('../../bundle/served-content.ts');
     const { newestSeen } = await import('../../load/state.ts');
     const { startRegistry } = await import('../../serve/server.ts');
+    const wanted = numberFlag(args, 'generation', 1, Number.MAX_SAFE_INTEGER);
     const trust = await trustFor(args, context);
     const tls = await tlsFiles(args, context);
     const { host, port } = parseListen(args.listen ?? '127.0.0.1:5000');
@@ -29,7 +30,7 @@ export const serveCommand: CommandDefinition = {
       trust,
       now,
       name: args.name,
-      generation: numberFlag(args, 'generation', 1, Number.MAX_SAFE_INTEGER),
+      generation: wanted,
       hashBlobs: false,
       report: progress.report,
       signal: context.signal,

@@ -20,6 +20,15 @@ export function reportFailure(error: unknown, context: Context, options: { json:
   return exitCode;
 }
 
+/** A signal is no failure of ours: one line, and the shell's exit code for it (128 + number). */
+export function reportInterrupted(context: Context, json: boolean): number {
+  const exitCode = context.signal.reason === 'SIGTERM' ? 143 : exitCodeOf('E_INTERRUPTED');
+  const message = 'interrupted; run the same command again, it goes on where it stopped';
+  context.stderr(`${message}\n`);
+  if (json) context.stdout(`${JSON.stringify({ ok: false, error: { code: 'E_INTERRUPTED', message }, exitCode }, null, 2)}\n`);
+  return exitCode;
+}
+
 const describe = (error: BundleError | undefined, message: string, code: string) => ({
   code,
   message,

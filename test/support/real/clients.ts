@@ -1,7 +1,7 @@
 /** skopeo, crane and oras as a user of a registry starts them, with the login and the CA of that registry and nothing of this machine. */
 
 import { createHash } from 'node:crypto';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { tool } from '../tools.ts';
 import { type Environment, must } from './programs.ts';
@@ -13,6 +13,8 @@ export type Clients = Readonly<{
   /** The bytes that the registry has under a name (`127.0.0.1:4242/a/b:1`). */
   skopeoRaw(name: string): Promise<Buffer>;
   orasManifest(name: string): Promise<Buffer>;
+  /** Downloads an image with its layers; skopeo throws when one is not what its digest says. */
+  fetchWhole(name: string): Promise<void>;
   oras(registry: Pick<Registry, 'tls'>, command: readonly string[], args: readonly string[], cwd?: string): Promise<string>;
   skopeo(...args: string[]): Promise<string>;
 }>;
@@ -45,7 +47,8 @@ export async function createClients(options: ClientsOptions): Promise<Clients> {
   };
   const plain = (name: string): boolean => registries.some((r) => !r.tls && name.startsWith(`${r.host}/`));
   const oras: Clients['oras'] = async ({ tls }, command, args, cwd) => {
-    const all = [...command, '--registry-config', authFile, ...(tls ? [] : ['--plain-http']), ...args];
+    // Said in both cases: left to itself oras takes plain HTTP for localhost.
+    const all = [...command, '--registry-config', authFile, `--plain-http=${!tls}`, ...args];
     return (await must(tool('oras'), all, { env, ...(cwd === undefined ? {} : { cwd }) })).toString('utf8');
   };
   return {
@@ -57,8 +60,13 @@ export async function createClients(options: ClientsOptions): Promise<Clients> {
       must(tool('skopeo'), ['inspect', '--raw', `--tls-verify=${!plain(name)}`, '--authfile', authFile, `docker://${name}`], {
         env,
       }),
+    fetchWhole: async (name) => {
+      const to = await mkdtemp(join(directory, 'fetched-'));
+      const flags = ['-q', `--src-tls-verify=${!plain(name)}`, '--src-authfile', authFile];
+      await must(tool('skopeo'), ['copy', ...flags, `docker://${name}`, `dir:${to}`], { env });
+    },
     orasManifest: (name) =>
-      must(tool('oras'), ['manifest', 'fetch', '--registry-config', authFile, ...(plain(name) ? ['--plain-http'] : []), name], {
+      must(tool('oras'), ['manifest', 'fetch', '--registry-config', authFile, `--plain-http=${plain(name)}`, name], {
         env,
       }),
   };

@@ -44,6 +44,9 @@ function configOf(directory: string, port: number, { certsDir, logins = {} }: Co
     `[plugins."io.containerd.nri.v1.nri"]\ndisable = true`,
     `[plugins."io.containerd.internal.v1.opt"]\npath = ${toml(join(directory, 'opt'))}`,
     `[plugins."io.containerd.cri.v1.images"]\nsnapshotter = "native"`,
+    // The CRI pulls through the transfer service, which is told apart how to unpack.
+    '[[plugins."io.containerd.transfer.v1.local".unpack_config]]',
+    `platform = "${PLATFORM}"\nsnapshotter = "native"\ndiffer = "walking"`,
     `[${registry}]\nconfig_path = ${toml(certsDir)}`,
     ...Object.entries(logins).map(
       ([host, { user, password }]) =>
@@ -65,7 +68,6 @@ export async function startContainerd(t: Ending, options: ContainerdOptions): Pr
   // The socket comes right after the port.
   for (let tries = 0; (await ctr('version')).code !== 0 && tries < 100; tries++) await sleep(20);
   return {
-    // The transfer service wants a configuration of its own ("no unpack platforms defined"); --local resolves as CRI does.
     pull: (reference, ...extra) =>
       ctr(
         ...['-n', 'interop', 'images', 'pull', '--local', '--hosts-dir', options.certsDir],

@@ -58,7 +58,10 @@ export async function makeImages(registry: Registry, clients: Clients, directory
 
 /** Copies them to another registry, bytes as they are. */
 export async function copyImages(from: Registry, to: Registry, clients: Clients): Promise<void> {
-  await Promise.all(Object.values(NAMES).map((name) => clients.crane('copy', `${from.host}/${name}`, `${to.host}/${name}`)));
+  // Two copies into one repository at once race in distribution 2.8: the second tag is set afterwards.
+  const names = Object.values(NAMES).filter((name) => name !== NAMES.part);
+  await Promise.all(names.map((name) => clients.crane('copy', `${from.host}/${name}`, `${to.host}/${name}`)));
+  await clients.crane('copy', `${from.host}/${NAMES.part}`, `${to.host}/${NAMES.part}`);
 }
 
 /** Three platforms that share their first layer, and an image with one layer more. */
@@ -149,7 +152,9 @@ async function pushIndex(
   entries: readonly Entry[],
 ): Promise<void> {
   const repository = name.split(':')[0] as string;
-  const manifests = await Promise.all(entries.map((one) => entry(clients, registry, repository, one)));
+  const manifests: unknown[] = [];
+  // One after the other: distribution 2.8 loses a blob for a moment while another client mounts it into the same repository.
+  for (const one of entries) manifests.push(await entry(clients, registry, repository, one));
   const file = join(directory, `${repository.replaceAll('/', '-')}.json`);
   await writeFile(file, JSON.stringify({ schemaVersion: 2, mediaType: OCI_INDEX, manifests }));
   await clients.oras(registry, ['manifest', 'push'], ['--media-type', OCI_INDEX, `${registry.host}/${name}`, file]);

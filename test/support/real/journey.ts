@@ -1,7 +1,7 @@
 /** lock, pull, carry, verify, load between two real registries, by the real command line. */
 
 import assert from 'node:assert/strict';
-import { cp, mkdir } from 'node:fs/promises';
+import { cp, mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Bundle, createBundle, type ImageLine, type Outcome, writeManifest } from './bundle.ts';
 import { NAMES } from './images.ts';
@@ -29,6 +29,8 @@ export type JourneyOptions = Readonly<{
   keys: string;
   origin: Registry;
   target: Registry;
+  /** Below which path of the target everything goes. */
+  path?: string | undefined;
   caFile: string;
   authFile: string;
 }>;
@@ -43,12 +45,19 @@ export function flagsFor({ host, tls, tokens }: Registry, caFile: string, authFi
 }
 
 export async function prepareJourney(options: JourneyOptions): Promise<Journey> {
-  const { directory, origin, target, caFile, authFile } = options;
+  const { directory, origin, target, path, caFile, authFile } = options;
   await mkdir(directory, { recursive: true });
   await writeManifest(directory, 'journey', imagesOf(origin.host));
   const targetFlags = flagsFor(target, caFile, authFile);
   const loadFlags = [
-    ...['--registry', target.host, '--trust', `${options.keys}.pub`, '--state', join(directory, 'state')],
+    ...[
+      '--registry',
+      [target.host, ...(path === undefined ? [] : [path])].join('/'),
+      '--trust',
+      `${options.keys}.pub`,
+      '--state',
+      join(directory, 'state'),
+    ],
     ...targetFlags,
   ];
   const sourceFlags = flagsFor(origin, caFile, authFile);
@@ -82,8 +91,9 @@ export async function pullAndCarry(journey: Journey, keys: string): Promise<{ ca
   assert.equal(pulled.outcome, 'committed');
   const carried = join(directory, 'node-1', 'journey');
   await cp(join(directory, 'bundles', 'journey'), carried, { recursive: true });
-  const { contents } = await succeed(bundle(['inspect', carried, '--json']));
-  return { carried, contents: contents as Content[] };
+  // From the statement itself, which is what was signed, and not from what a command says of it.
+  const statement = JSON.parse(await readFile(join(carried, 'bundle.json'), 'utf8')) as { predicate: { contents: Content[] } };
+  return { carried, contents: statement.predicate.contents };
 }
 
 export async function load(journey: Journey, carried: string): Promise<Loaded> {

@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { digestOf } from '../../../src/core/digest.ts';
+import {
+  encodeLockFile,
+  type LockFile,
+  type LockItem,
+  lockTime,
+  newestResolution,
+  parseLockFile,
+} from '../../../src/lock/lock-file.ts';
+import { throwsWith } from '../../support/assert-code.ts';
+
+const digest = digestOf(Buffer.from('x'));
+const item = (ref: string, more: Partial<LockItem> = {}): LockItem => ({
+  kind: 'image',
+  ref,
+  origin: 'docker.io',
+  digest,
+  mediaType: 'application/vnd.oci.image.index.v1+json',
+  size: 500,
+  resolvedAt: '2026-11-21T08:00:00Z',
+  asked: ['linux/arm64'],
+  platforms: [{ platform: 'linux/arm64', digest, size: 400 }],
+  targetDigest: digest,
+  form: 'single',
+  ...more,
+});
+const lock = (...items: LockItem[]): LockFile => ({ lockVersion: 1, name: 'lumen', items });
+const A = 'docker.io/library/a:1';
+const B = 'docker.io/library/b:1';
+
+describe('lock file', () => {
+  test('is read as it was written', () => {
+    const written = lock(item(A), item(B, { asked: 'all', form: 'whole', index: 'exact' }));
+    assert.deepEqual(parseLockFile(encodeLockFile(written), 'l'), written);
+  });
+
+  test('is the same bytes in whatever order the items come', () => {
+    assert.deepEqual(encodeLockFile(lock(item(B), item(A))), encodeLockFile(lock(item(A), item(B))));
+    assert.ok(
+      Buffer.from(encodeLockFile(lock(item(A))))
+        .toString()
+        .endsWith('}\n'),
+    );
+  });
+
+  test('the newest resolution in Unix seconds is the least sequence; nothing locked is 0', () => {
+    const times = ['2026-11-21T08:00:00Z', '2026-11-21T08:00:09Z', '2025-01-01T00:00:00Z'];
+    assert.equal(
+      newestResolution(lock(...times.map((resolvedAt, i) => item(`docker.io/a/b:${i}`, { resolvedAt })))),
+      1_795_248_009,
+    );
+    assert.equal(newestResolution(lock()), 0);
+  });
+
+  test('times are whole seconds in UTC, cut and not rounded', () => {
+    assert.equal(lockTime(Date.parse('2026-11-21T08:00:00.999Z')), '2026-11-21T08:00:00Z');
+  });
+
+  type Loose = Record<string, unknown> & { items: Record<string, unknown>[] };
+  const faults: readonly (readonly [string, RegExp, (l: Loose) => unknown])[] = [
+    ['another version', /lockVersion/, (l) => Object.assign(l, { lockVersion: 2 })],
+    ['an unknown key', /Unrecognized key/, (l) => Object.assign(l, { extra: 1 })],
+    ['an unknown key of an item', /items\.0/, (l) => Object.assign(l.items[0] ?? {}, { extra: 1 })],
+    ['no items', /items/, (l) => Object.assign(l, { items: undefined })],
+    ['a short digest', /items\.0\.digest: not a sha256/, (l) => Object.assign(l.items[0] ?? {}, { digest: 'sha256:00' })],
+    [
+      'an upper-case digest',
+      /items\.0\.targetDigest/,
+      (l) => Object.assign(l.items[0] ?? {}, { targetDigest: digest.toUpperCase() }),
+    ],
+    ['a path as digest', /items\.0\.digest/, (l) => Object.assign(l.items[0] ?? {}, { digest: 'sha256:../../etc/passwd' })],
+    ['a negative size', /items\.0\.size/, (l) => Object.assign(l.items[0] ?? {}, { size: -1 })],
+    ['a size with a fraction', /items\.0\.size/, (l) => Object.assign(l.items[0] ?? {}, { size: 1.5 })],
+    ['a size beyond what JSON carries', /items\.0\.size/, (l) => Object.assign(l.items[0] ?? {}, { size: 2 ** 53 })],
+    ['a time without a zone', /not a time/, (l) => Object.assign(l.items[0] ?? {}, { resolvedAt: '2026-11-21T08:00:00' })],
+    ['a time that is none', /no such time/, (l) => Object.assign(l.items[0] ?? {}, { resolvedAt: '2026-13-41T28:00:00Z' })],
+    ['a short reference', /not a full reference/, (l) => Object.assign(l.items[0] ?? {}, { ref: 'redis:7' })],
+    ['a reference that is none', /not a full reference/, (l) => Object.assign(l.items[0] ?? {}, { ref: 'docker.io/UPPER/x:1' })],
+    [
+      'an origin that is not the reference’s',
+      /origin is ghcr\.io/,
+      (l) => Object.assign(l.items[0] ?? {}, { origin: 'ghcr.io' }),
+    ],
+    ['one reference twice', /is locked twice/, (l) => l.items.push(l.items[0] as Record<string, unknown>)],
+    ['another form', /items\.0\.form/, (l) => Object.assign(l.items[0] ?? {}, { form: 'half' })],
+    ['no platform asked for', /items\.0\.asked/, (l) => Object.assign(l.items[0] ?? {}, { asked: [] })],
+    ['a list of URLs that is no list', /lists/, (l) => Object.assign(l, { lists: 'x' })],
+  ];
+  for (const [name, message, change] of faults) {
+    test(`${name} is E_LOCK with the file and the place`, () => {
+      const json = JSON.parse(Buffer.from(encodeLockFile(lock(item(A)))).toString()) as Loose;
+      change(json);
+      const error = throwsWith(() => parseLockFile(Buffer.from(JSON.stringify(json)), 'lumen.lock.json'), 'E_LOCK', message);
+      assert.match(error.message, /^lumen\.lock\.json: /);
+      assert.match(error.hint ?? '', /bundle lock/);
+    });
+  }
+
+  for (const [name, text] of [
+    ['nothing', ''],
+    ['half a file', '{"lockVersion": 1, "name"'],
+    ['a merge conflict', '<<<<<<< HEAD\n{}\n=======\n'],
+    ['a list', '[]'],
+    ['a key twice', '{"lockVersion":1,"lockVersion":1,"name":"x","items":[]}'],
+    ['bytes that are not UTF-8', Buffer.from([0x7b, 0xff, 0x7d])],
+  ] as const)
+    test(`${name} is E_LOCK`, () => {
+      throwsWith(() => parseLockFile(Buffer.from(text as string), 'l'), 'E_LOCK', /^l/);
+    });
+});
