@@ -1,8 +1,6 @@
 import { BundleError } from '../core/errors.ts';
-import { createRegistryClient, type RegistryClient } from '../registry/client.ts';
-import { createCredentialStore } from '../registry/credentials.ts';
-import { parseSourceMirrors } from '../registry/endpoint.ts';
-import { loadTrust, type Trust } from '../sign/trust.ts';
+import type { RegistryClient } from '../registry/client.ts';
+import type { Trust } from '../sign/trust.ts';
 import { numberFlag } from './command.ts';
 import type { Context } from './context.ts';
 import type { Args } from './options.ts';
@@ -10,8 +8,11 @@ import type { Args } from './options.ts';
 export const DEFAULT_TRUST = '/etc/bundle/trust';
 export const DEFAULT_STATE = '/var/lib/bundle';
 
-/** @throws BundleError E_USAGE */
-export function clientFor(args: Args, context: Context): RegistryClient {
+/** Loaded here and not above: HTTP is most of the start-up time, and half of the commands need none. @throws BundleError E_USAGE */
+export async function clientFor(args: Args, context: Context): Promise<RegistryClient> {
+  const { createRegistryClient } = await import('../registry/client.ts');
+  const { createCredentialStore } = await import('../registry/credentials.ts');
+  const { parseSourceMirrors } = await import('../registry/endpoint.ts');
   const warn = (text: string): void => context.stderr(`warning: ${text}\n`);
   const perHost = numberFlag(args, 'per-host', 1, 256);
   const concurrency = numberFlag(args, 'concurrency', 1, 256);
@@ -36,6 +37,7 @@ export async function trustFor(args: Args, context: Context): Promise<Trust | 'i
     context.stderr('WARNING: --insecure-skip-signature: whoever could write to the medium decides what is loaded\n');
     return 'insecure-skip';
   }
+  const { loadTrust } = await import('../sign/trust.ts');
   if (args.trust !== undefined && args.trust.length > 0) return loadTrust(context.fs, args.trust);
   if ((await context.fs.stat(DEFAULT_TRUST)) === undefined) {
     throw new BundleError('E_TRUST_FILE', `no public key to check the bundle with: there is no ${DEFAULT_TRUST}`, {

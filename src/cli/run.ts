@@ -26,6 +26,8 @@ export async function run(argv: readonly string[], context: Context): Promise<nu
       'camel-case-expansion': false,
     })
     .version(VERSION)
+    // The same words in the executable, which has no translations, and in a clone.
+    .locale('en')
     .help()
     .alias('h', 'help')
     .wrap(Math.min(120, context.terminalWidth()))

@@ -126,7 +126,12 @@ async function sweep(fs: FileSystem, directory: string, self: ProcessIdentity): 
     const isPrepared = /^\.lock-[0-9a-f]{32}$/.test(name);
     if (!isPrepared && !/^\.lock-(stale|released)-([0-9a-f]{32}|unreadable)$/.test(name)) continue;
     if (isPrepared && !isStale(await readOwner(fs, path), self, false)) continue;
-    await removeTree(fs, path);
+    try {
+      await removeTree(fs, path);
+    } catch (error) {
+      // A taker that is about to write its name there: it is alive after all.
+      if (!isSystemError(error, 'ENOTEMPTY', 'EEXIST')) throw error;
+    }
   }
 }
 

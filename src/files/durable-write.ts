@@ -60,11 +60,15 @@ export async function removeFile(fs: FileSystem, path: string): Promise<void> {
   }
 }
 
-/** Removes a directory tree without following links; one that is already gone is fine. */
+/** Removes a directory tree without following links; one that is already gone, or that somebody else removes at the same time, is fine. */
 export async function removeTree(fs: FileSystem, path: string): Promise<void> {
   const stat = await fs.stat(path);
   if (stat === undefined) return;
   if (stat.kind !== 'directory') return removeFile(fs, path);
-  for (const name of await fs.list(path)) await removeTree(fs, `${path}/${name}`);
-  await fs.rmdir(path);
+  try {
+    for (const name of await fs.list(path)) await removeTree(fs, `${path}/${name}`);
+    await fs.rmdir(path);
+  } catch (error) {
+    if (!isSystemError(error, 'ENOENT')) throw error;
+  }
 }

@@ -19,7 +19,7 @@ export function incomplete(error: unknown, what: string): unknown {
   return new BundleError('E_INCOMPLETE', `${what}: ${error.message}`, {
     cause: error,
     origin: 'target',
-    hint: `${error.hint === undefined ? '' : `${error.hint}; `}then run the same command again: it finishes what is missing`,
+    hint: `${error.hint === undefined ? '' : `${error.hint}; then `}run the same command again: it finishes what is missing`,
     detail: { ...error.detail, code: error.code },
   });
 }

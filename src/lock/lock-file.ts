@@ -74,6 +74,27 @@ export function parseLockFile(bytes: Uint8Array, fileName: string): LockFile {
   return parsed.data;
 }
 
+/**
+ * `a:1` and `a:1@sha256:…` beside each other are one name at the target: they must mean one thing there, and that is found out here and not
+ * behind the gap. @returns the second of the first such pair
+ */
+export function nameConflict(items: readonly LockItem[]): BundleError | undefined {
+  const meant = new Map<string, LockItem>();
+  for (const item of items) {
+    const { digest: _pinned, ...named } = parseReference(item.ref);
+    if (named.tag === undefined) continue;
+    const first = meant.get(formatReference(named)) ?? item;
+    meant.set(formatReference(named), first);
+    if (first.targetDigest !== item.targetDigest)
+      return new BundleError(
+        'E_ALIAS_CONFLICT',
+        `${item.ref} would mean ${item.targetDigest} at the target and ${first.ref} ${first.targetDigest}, under one tag`,
+        { hint: 'ask both for the same platforms, or leave one out', detail: { refs: [first.ref, item.ref] } },
+      );
+  }
+  return undefined;
+}
+
 /** Items sorted by reference: the same lock gives the same bytes and small diffs. */
 export const encodeLockFile = (lock: LockFile): Uint8Array =>
   Buffer.from(prettyJson({ ...lock, items: [...lock.items].sort((a, b) => byteOrder(a.ref, b.ref)) }));

@@ -4,7 +4,7 @@ import { byteOrder } from '../core/json.ts';
 import { formatReference } from '../core/reference.ts';
 import type { ImageEntry, Manifest } from '../manifest/manifest.ts';
 import type { RegistryClient } from '../registry/client.ts';
-import { type LockedList, type LockFile, type LockItem, lockTime } from './lock-file.ts';
+import { type LockedList, type LockFile, type LockItem, lockTime, nameConflict } from './lock-file.ts';
 import { type ConfigReader, type ManifestReader, resolveReference, select } from './resolve.ts';
 
 export type LockOutcome = Readonly<{
@@ -55,6 +55,7 @@ export function lockDifference(manifest: Manifest, lock: LockFile | undefined): 
  * Resolves the manifest into a lock. What is locked and still asked for in the same way is kept, without a request; an update that finds the
  * same digest keeps the old entry, time included, so that nothing changes where nothing moved.
  * @returns the lock, and one outcome per reference; with failures in it the lock must not be written
+ * @throws BundleError E_ALIAS_CONFLICT
  */
 export async function makeLock(request: LockRequest, ports: LockPorts): Promise<{ lock: LockFile; outcomes: LockOutcome[] }> {
   const { manifest, previous, update } = request;
@@ -79,6 +80,8 @@ export async function makeLock(request: LockRequest, ports: LockPorts): Promise<
     }),
   );
   const items = results.flatMap((r) => (r.item === undefined ? [] : [r.item])).sort((a, b) => byteOrder(a.ref, b.ref));
+  const conflict = nameConflict(items);
+  if (conflict !== undefined) throw conflict;
   const removed = lockDifference(manifest, previous).extra.map((ref): LockOutcome => ({ ref, outcome: 'removed' }));
   const lists = request.lists === undefined || request.lists.length === 0 ? {} : { lists: [...request.lists] };
   return {

@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
@@ -53,13 +54,12 @@ function ownFiles(certsDir: string | undefined, host: string): OwnFiles | undefi
 
 function contextOf(caFiles: readonly string[], cert?: string, key?: string): SecureContext {
   const client = cert === undefined || key === undefined ? {} : { cert: readPem(cert), key: readPem(key) };
-  const own = caFiles.map(readPem);
+  const own = caFiles.flatMap(readCertificates);
   try {
     // Node takes `ca` instead of its own roots, so those must be named too.
     return createSecureContext({ ca: [...rootCertificates(), ...own], ...client });
   } catch (error) {
-    const files = [...caFiles, ...(cert === undefined ? [] : [cert, key])].join(', ');
-    throw new BundleError('E_USAGE', `certificates that can't be used: ${files}: ${(error as Error).message}`, { cause: error });
+    throw new BundleError('E_USAGE', `${cert} and ${key} can't be used: ${(error as Error).message}`, { cause: error });
   }
 }
 
@@ -74,6 +74,18 @@ function listIfThere(directory: string): string[] {
   } catch {
     return [];
   }
+}
+
+/** Checked one by one: OpenSSL passes over a broken one without a word, and the handshake then fails as if no CA had been named. */
+function readCertificates(file: string): string[] {
+  const found = readPem(file).match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  try {
+    for (const pem of found) new X509Certificate(pem);
+  } catch (error) {
+    throw new BundleError('E_USAGE', `${file} holds a broken certificate: ${(error as Error).message}`, { cause: error });
+  }
+  if (found.length === 0) throw new BundleError('E_USAGE', `${file} holds no certificate`);
+  return found;
 }
 
 function readPem(file: string): string {

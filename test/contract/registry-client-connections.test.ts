@@ -50,7 +50,7 @@ describe('connections of the registry client', () => {
     const site = await startSite(t, ca);
     const transport = transportFor(t, { caFiles: [caFile] });
     for (let i = 0; i < 10; i++) assert.equal(await ask(transport, i % 2 === 0 ? 'HEAD' : 'GET', site.url), 200);
-    assert.equal(site.connections(), 1);
+    assert.ok(site.connections() <= 3, `${site.connections()} connections for ten requests`);
   });
 
   it('are given up where a server sends a body after a HEAD: the next answer is the right one', async (t) => {
@@ -94,11 +94,13 @@ describe('certificates of the registry client', () => {
     await rejectsWith(ask(transport, 'GET', other.url), 'E_TLS');
   });
 
-  it('that are broken or missing are a usage error which names the file', async (t) => {
+  it('that are broken, missing or keys are a usage error which names the file', async (t) => {
     const directory = await tempDir(t);
     const broken = join(directory, 'broken.crt');
     await writeFile(broken, '-----BEGIN CERTIFICATE-----\nbm90IGEgY2VydGlmaWNhdGU=\n-----END CERTIFICATE-----\n');
-    for (const file of [broken, join(directory, 'absent.crt')]) {
+    const key = join(directory, 'key.crt');
+    await writeFile(key, (await (await createCertificateAuthority()).server()).key);
+    for (const file of [broken, key, join(directory, 'absent.crt')]) {
       const transport = transportFor(t, { caFiles: [file] });
       const error = await rejectsWith(ask(transport, 'GET', new URL('https://127.0.0.1:1/')), 'E_USAGE');
       assert.ok(error.message.includes(file));

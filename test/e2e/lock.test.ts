@@ -210,6 +210,18 @@ describe('lock', () => {
     assert.equal(item?.form, 'single');
   });
 
+  test('a tag and the same tag pinned, for different platforms, would be one name with two meanings: refused here, not at node-1', async (t) => {
+    const { j, image, app } = await withApp(t);
+    const file = await j.manifest('two', `images: [{ref: "${app}", platforms: [linux/arm64]}, "${app}@${image.digest}"]`);
+    const ran = await j.lock(file);
+    assert.equal(ran.code, 3, ran.stdout);
+    assert.match(ran.stderr, /E_ALIAS_CONFLICT/);
+    assert.throws(() => lockOf(file), /ENOENT/);
+    const same = await j.manifest('one', `images: ["${app}", "${app}@${image.digest}"]`);
+    assert.equal((await j.pull(same)).code, 0);
+    assert.equal((await j.load()).code, 0);
+  });
+
   test('Docker schema 1 is refused by name', async (t) => {
     const { j, origin } = await withApp(t);
     await origin.put('old/image', 'latest', schema1Image());

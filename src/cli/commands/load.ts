@@ -44,7 +44,7 @@ export const loadCommand: CommandDefinition = {
     const wanted = numberFlag(args, 'generation', 1, Number.MAX_SAFE_INTEGER);
     const trust = await trustFor(args, context);
     const progress = createProgress(args, context);
-    const client = clientFor(args, context);
+    const client = await clientFor(args, context);
     try {
       // An expired bundle does not get young again because the clock was set back.
       const now = Math.max(context.now(), await newestSeen(context.fs, stateRoot));

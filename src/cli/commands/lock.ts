@@ -19,7 +19,7 @@ export const lockCommand: CommandDefinition = {
   ],
   async run(args, context) {
     const { openProject } = await import('../../lock/project.ts');
-    const client = clientFor(args, context);
+    const client = await clientFor(args, context);
     try {
       const project = await openProject(context.fs, {
         file: args.file,
@@ -33,7 +33,7 @@ export const lockCommand: CommandDefinition = {
   },
 };
 
-type Client = ReturnType<typeof clientFor>;
+type Client = Awaited<ReturnType<typeof clientFor>>;
 type Project = Awaited<ReturnType<typeof import('../../lock/project.ts').openProject>>;
 
 async function check(args: Args, context: Context, client: Client, project: Project): Promise<number> {

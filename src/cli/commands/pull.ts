@@ -38,7 +38,7 @@ export const pullCommand: CommandDefinition = {
     const keep = numberFlag(args, 'keep', 1, 1000) ?? 2;
     const { openProject } = await import('../../lock/project.ts');
     const { pull } = await import('../../pull/pull.ts');
-    const client = clientFor(args, context);
+    const client = await clientFor(args, context);
     const progress = createProgress(args, context);
     try {
       const keys = await keysFor(args, context);
@@ -101,7 +101,7 @@ async function keysFor(args: Args, context: Context): Promise<PrivateKey[]> {
 async function lockFor(
   args: Args,
   context: Context,
-  client: ReturnType<typeof clientFor>,
+  client: Awaited<ReturnType<typeof clientFor>>,
   project: Awaited<ReturnType<typeof import('../../lock/project.ts').openProject>>,
 ) {
   const { lockDifference } = await import('../../lock/lock.ts');

@@ -3,7 +3,6 @@ import { type CommandDefinition, numberFlag } from '../command.ts';
 import type { Context } from '../context.ts';
 import { type Args, GATE } from '../options.ts';
 import { DEFAULT_STATE, trustFor } from '../ports.ts';
-import { createProgress } from '../render/progress.ts';
 
 export const serveCommand: CommandDefinition = {
   usage: 'serve <bundle>',
@@ -23,7 +22,7 @@ export const serveCommand: CommandDefinition = {
     const trust = await trustFor(args, context);
     const tls = await tlsFiles(args, context);
     const { host, port } = parseListen(args.listen ?? '127.0.0.1:5000');
-    const progress = createProgress(args, context);
+    if (!args.quiet) context.stderr('verifying signatures, manifests and sizes; layers are hashed whenever they are read\n');
     const now = Math.max(context.now(), await newestSeen(context.fs, args.state ?? DEFAULT_STATE));
     // Sizes and manifests now, the bytes of layers when they are read: each is hashed while it goes out.
     const bundle = await verifyBundle(context.fs, String(args.bundle), {
@@ -32,10 +31,9 @@ export const serveCommand: CommandDefinition = {
       name: args.name,
       generation: wanted,
       hashBlobs: false,
-      report: progress.report,
       signal: context.signal,
     });
-    progress.end();
+    for (const warning of bundle.warnings) context.stderr(`warning: ${warning}\n`);
     const registry = await startRegistry({
       content: servedContent(bundle),
       readOnly: true,

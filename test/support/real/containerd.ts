@@ -20,6 +20,8 @@ export type ContainerdOptions = Readonly<{
 export type Namespace = 'interop' | 'k8s.io';
 
 export type Containerd = Readonly<{
+  /** Any command of ctr, at this daemon. */
+  ctr(...args: string[]): Promise<Finished>;
   /** `ctr images pull` of this machine's platform, into namespace "interop". */
   pull(reference: string, ...extra: string[]): Promise<Finished>;
   /** As the kubelet pulls, into namespace "k8s.io". */
@@ -68,6 +70,7 @@ export async function startContainerd(t: Ending, options: ContainerdOptions): Pr
   // The socket comes right after the port.
   for (let tries = 0; (await ctr('version')).code !== 0 && tries < 100; tries++) await sleep(20);
   return {
+    ctr,
     pull: (reference, ...extra) =>
       ctr(
         ...['-n', 'interop', 'images', 'pull', '--local', '--hosts-dir', options.certsDir],
