@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync } from 'node:fs';
+import { type Dirent, readdirSync, readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -35,18 +35,14 @@ after(() => scope.end());
 /** Every name and byte of the bundle. */
 function fingerprint(): string {
   const hash = createHash('sha256');
-  for (const name of readdirSync(made.path, { recursive: true, encoding: 'utf8' }).sort()) {
-    hash.update(`${name}\n`);
-    const path = join(made.path, name);
-    if (
-      !readdirSync(join(path, '..'), { withFileTypes: true })
-        .find((e) => e.name === name.split('/').at(-1))
-        ?.isDirectory()
-    )
-      hash.update(readFileSync(path));
+  for (const entry of readdirSync(made.path, { recursive: true, withFileTypes: true }).sort(byPath)) {
+    hash.update(`${pathOf(entry)}\n`);
+    if (entry.isFile()) hash.update(readFileSync(pathOf(entry)));
   }
   return hash.digest('hex');
 }
+const pathOf = (entry: Dirent): string => join(entry.parentPath, entry.name);
+const byPath = (a: Dirent, b: Dirent): number => (pathOf(a) < pathOf(b) ? -1 : 1);
 
 type Place = Readonly<{ content: Content; to: string }>;
 
@@ -55,16 +51,13 @@ function perform(command: string, { content, to }: Place, extra: readonly string
   assert.ok(page.includes(`\`${command}\``), `the page does not have: ${command}`);
   const [name, ...words] = command
     .replaceAll('DIR', made.path)
-    .replaceAll('REF', nameOf(content))
+    .replaceAll('REF', content.ref)
     .replaceAll('DIGEST', content.targetDigest)
     .replaceAll('TAG', content.ref.replace(/@.*/, '').split(':').at(-1) ?? '')
     .replaceAll('TARGET', to)
     .split(' ') as [string, ...string[]];
-  return run(tool(program ?? name), [...words, ...extra], { env });
+  return run(tool(program ?? name), [...words, ...extra], { env, cwd: made.directory });
 }
-
-/** As in index.json: the digest stands there only where there is no tag. */
-const nameOf = ({ ref }: Content): string => ref;
 
 const digestAt = async (to: string): Promise<string> =>
   (await must(tool('crane'), ['digest', to], { env })).toString('utf8').trim();
@@ -136,7 +129,7 @@ describe('the bundle directory in other tools', () => {
     const content = made.contents[0] as Content;
     const { stdout, code } = await perform('oras repo tags --oci-layout DIR', place(content), []);
     assert.equal(code, 0);
-    assert.deepEqual(stdout.toString('utf8').trim().split('\n').sort(), made.contents.map(nameOf).sort());
+    assert.deepEqual(stdout.toString('utf8').trim().split('\n').sort(), made.contents.map(({ ref }) => ref).sort());
   });
 
   it('regctl copies every reference by its digest', () => copiesEach('regctl image copy ocidir://DIR@DIGEST TARGET', REGCTL()));
@@ -187,7 +180,18 @@ describe('the bundle directory in other tools', () => {
   it('umoci lists it', async () => {
     const { code, stdout } = await perform('umoci ls --layout DIR', place(made.contents[0] as Content), []);
     assert.equal(code, 0);
-    assert.deepEqual(stdout.toString('utf8').trim().split('\n').sort(), made.contents.map(nameOf).sort());
+    assert.deepEqual(stdout.toString('utf8').trim().split('\n').sort(), made.contents.map(({ ref }) => ref).sort());
+  });
+
+  it('cosign reads no layout of several images', async () => {
+    for (const program of ['cosign', 'cosign-2'])
+      await refuses(
+        'cosign verify --key release.pub --local-image DIR',
+        ['--insecure-ignore-tlog'],
+        /must verify either an image index or image/,
+        undefined,
+        program,
+      );
   });
 
   it('is left as it was by all of them', () => assert.equal(fingerprint(), untouched));

@@ -125,14 +125,9 @@ export async function resolveProject(
   const failed = result.outcomes.filter((o) => o.error !== undefined);
   const first = failed[0];
   if (first?.error !== undefined) {
-    const rest =
-      failed.length === 1
-        ? ''
-        : `\n${failed
-            .slice(1)
-            .map((o) => o.error?.message)
-            .join('\n')}`;
-    throw new BundleError(first.error.code, `${first.error.message}${rest}`, {
+    // One cause, such as a host that is down, is said once.
+    const message = [...new Set(failed.map((o) => o.error?.message))].join('\n');
+    throw new BundleError(first.error.code, message, {
       hint: first.error.hint,
       origin: first.error.origin,
       cause: first.error,
