@@ -56,7 +56,7 @@ function requireRoots(generation: Generation): void {
     throw new BundleError('E_UNLISTED', `${INDEX} has the root ${extra}, which the statement does not list`, {
       origin: 'bundle',
     });
-  if (absent !== undefined || roots.length !== wanted.length)
+  if (absent !== undefined)
     throw new BundleError('E_LAYOUT', `${INDEX} and the statement name different roots`, { origin: 'bundle' });
 }
 

@@ -33,6 +33,7 @@ export const OPTIONS = {
   name: text('refuse any other bundle than this one'),
   generation: text('a generation by its sequence number (default: the newest)'),
   keep: text('generations to keep, the newest included (default 2)'),
+  renew: flag('make a new generation even when nothing changed, so that "expires" counts from now'),
   rehash: flag('hash blobs that are already there too; fetch damaged ones again'),
   frozen: flag('fail instead of changing the lock'),
   update: list('ask again what this reference means (all without a value); repeatable', { requiresArg: false }),

@@ -1,4 +1,4 @@
-import type { Digest } from '../core/digest.ts';
+import { algorithmOf, type Digest } from '../core/digest.ts';
 import { BundleError, isBundleError } from '../core/errors.ts';
 import { parseStrictJson } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
@@ -46,6 +46,16 @@ export async function resolveReference(client: RegistryClient, ref: Reference, s
       detail: { pinned: ref.digest, found: found.digest },
     });
   }
+  if (ref.tag !== undefined && algorithmOf(found.digest) !== 'sha256') {
+    // A registry names what is put under a tag by its sha256: at the target the tag could not mean this digest.
+    throw new BundleError(
+      'E_REFERENCE',
+      `${formatReference(ref)}: the tag means a ${algorithmOf(found.digest)} digest, which a tag at the target can't`,
+      {
+        hint: `name it by its digest alone: ${formatReference({ origin: ref.origin, repository: ref.repository, digest: found.digest })}`,
+      },
+    );
+  }
   return { digest: found.digest, mediaType: found.mediaType, size: found.size };
 }
 
@@ -55,7 +65,7 @@ export type Wanted = Readonly<{ ref: Reference; platforms: AskedPlatforms; index
 
 /** A reference pinned by the digest of an index, or marked `index: exact`, takes all children, so that this digest is complete at the target. */
 export const effectivePlatforms = (wanted: Wanted): AskedPlatforms =>
-  wanted.ref.digest !== undefined && wanted.ref.tag === undefined ? 'all' : wanted.index === 'exact' ? 'all' : wanted.platforms;
+  wanted.ref.digest !== undefined || wanted.index === 'exact' ? 'all' : wanted.platforms;
 
 /**
  * Chooses what of a resolved reference is carried and what it will mean at the target. The same code runs for the lock (over the network) and

@@ -27,7 +27,9 @@ export function encodeLayoutIndex(items: readonly PlannedItem[]): Uint8Array {
       size,
       annotations: { 'io.containerd.image.name': name, 'org.opencontainers.image.ref.name': name },
     }));
-  return Buffer.from(prettyJson({ schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: roots }));
+  // `a:1` and `a:1@sha256:…` are two references with one name.
+  const distinct = [...new Map(roots.map((root) => [JSON.stringify(root), root])).values()];
+  return Buffer.from(prettyJson({ schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: distinct }));
 }
 
 export function contentOf({ entry, item, target, manifests, blobs }: PlannedItem): Content {

@@ -46,6 +46,8 @@ export type PullRequest = Readonly<{
   breakLock?: boolean;
   /** Hash what is already there too, instead of believing the size of committed blobs; what is damaged is fetched again. */
   rehash?: boolean;
+  /** Make a generation even when nothing changed: `expires` then counts from `created` anew. */
+  renew?: boolean;
 }>;
 
 export type PullPorts = Readonly<{ fs: FileSystem; client: RegistryClient; report: Reporter; signal?: AbortSignal }>;
@@ -136,7 +138,8 @@ async function run(request: PullRequest, ports: PullPorts, lock: DirectoryLock |
     created: request.created ?? lockTime(newestResolution(request.lock) * 1000),
     tool: request.tool,
   });
-  const unchanged = previous !== undefined && contentKey(previous.statement.predicate) === contentKey(draft.predicate);
+  const unchanged =
+    request.renew !== true && previous !== undefined && contentKey(previous.statement.predicate) === contentKey(draft.predicate);
   if (unchanged) {
     // Blobs that were lost and came again belong to a committed generation: they must be as safe as the others.
     if (items.some((i) => i.outcome === 'done')) await store.sync(draft.predicate.blobs);

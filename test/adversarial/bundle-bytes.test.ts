@@ -1,7 +1,7 @@
 /** Promise 1: whatever was done to the files of a bundle on its way, it is refused with a promised code before anything is written to the target. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { appendFile, cp, mkdir, readFile, rename, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
+import { appendFile, cp, link, mkdir, readFile, rename, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { it, type TestContext } from 'node:test';
 import { listGenerations } from '../../src/bundle/generation.ts';
@@ -102,7 +102,13 @@ const DAMAGES: readonly Damage[] = [
     },
   },
   { what: 'a directory', apply: replaced((path) => mkdir(path)) },
-  { what: 'a pipe', apply: replaced((path) => execFileSync('mkfifo', [path])) },
+  {
+    what: 'a pipe',
+    apply: async (path, _others, root) => {
+      await rm(path);
+      await link(`${root}.pipe`, path);
+    },
+  },
   {
     what: 'swapped with another file',
     apply: async (path, others) => {
@@ -126,6 +132,7 @@ it('every file of a bundle, damaged in every way, is noticed: exit code 5 or 6 a
   const passed: string[] = [];
   const directory = journey.path('bad');
   await cp(good, directory, { recursive: true });
+  execFileSync('mkfifo', [`${directory}.pipe`]);
   const restore = async (path: string): Promise<void> => {
     await rm(path, { recursive: true, force: true });
     await cp(good + path.slice(directory.length), path);

@@ -23,6 +23,7 @@ export const pullCommand: CommandDefinition = {
     'frozen',
     'keep',
     'rehash',
+    'renew',
     'dry-run',
     'break-lock',
     'source-mirror',
@@ -38,6 +39,7 @@ export const pullCommand: CommandDefinition = {
     const keep = numberFlag(args, 'keep', 1, 1000) ?? 2;
     const { openProject } = await import('../../lock/project.ts');
     const { pull } = await import('../../pull/pull.ts');
+    const { lockTime } = await import('../../lock/lock-file.ts');
     const client = await clientFor(args, context);
     const progress = createProgress(args, context);
     try {
@@ -56,10 +58,11 @@ export const pullCommand: CommandDefinition = {
           keys,
           keep,
           dryRun: args['dry-run'] ?? false,
-          created: sourceDate(context),
+          created: sourceDate(context) ?? (args.renew ? lockTime(context.now()) : undefined),
           tool: TOOL,
           breakLock: args['break-lock'] ?? false,
           rehash: args.rehash ?? false,
+          renew: args.renew ?? false,
         },
         { fs: context.fs, client, report: progress.report, signal: context.signal },
       );

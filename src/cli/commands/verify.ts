@@ -2,7 +2,7 @@ import type { VerifiedBundle } from '../../bundle/verify.ts';
 import { type CommandDefinition, numberFlag } from '../command.ts';
 import type { Context } from '../context.ts';
 import { type Args, GATE } from '../options.ts';
-import { plural, trustFor } from '../ports.ts';
+import { DEFAULT_STATE, plural, trustFor } from '../ports.ts';
 import { formatBytes } from '../render/bytes.ts';
 import { printJson } from '../render/failure.ts';
 import { createProgress } from '../render/progress.ts';
@@ -11,17 +11,22 @@ export const verifyCommand: CommandDefinition = {
   usage: 'verify <bundle>',
   describe: 'check signatures, completeness and every byte of a bundle, offline',
   positionals: { bundle: { type: 'string', demandOption: true, describe: 'directory of the bundle' } },
-  options: [...GATE],
+  options: ['state', ...GATE],
   examples: [['$0 verify bundles/lumen --trust release.pub', 'the check that load makes before it writes anything']],
   async run(args, context) {
     const { listGenerations } = await import('../../bundle/generation.ts');
     const { verifyBundle } = await import('../../bundle/verify.ts');
+    const { newestSeen } = await import('../../load/state.ts');
     const directory = String(args.bundle);
     const wanted = numberFlag(args, 'generation', 1, Number.MAX_SAFE_INTEGER);
     const trust = await trustFor(args, context);
     const progress = createProgress(args, context);
     const options = { trust, name: args.name, report: progress.report, signal: context.signal };
-    const verified = await verifyBundle(context.fs, directory, { ...options, now: context.now(), generation: wanted });
+    const verified = await verifyBundle(context.fs, directory, {
+      ...options,
+      now: Math.max(context.now(), await newestSeen(context.fs, args.state ?? DEFAULT_STATE)),
+      generation: wanted,
+    });
     // Older generations are kept to go back to: damage there is damage too. Their expiry is nobody's news.
     const older =
       wanted !== undefined
