@@ -1,5 +1,18 @@
 import { constants } from 'node:fs';
-import { type FileHandle, lstat, mkdir, open, readdir, rename, rmdir, statfs, truncate, unlink } from 'node:fs/promises';
+import {
+  type FileHandle,
+  stat as followingStat,
+  lstat,
+  mkdir,
+  open,
+  readdir,
+  rename,
+  rmdir,
+  statfs,
+  truncate,
+  unlink,
+} from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { BundleError, isSystemError } from '../core/errors.ts';
 import type { FileStat, FileSystem, ReadHandle, WriteHandle } from './file-system.ts';
 
@@ -125,10 +138,28 @@ async function syncPath(path: string, flags: number): Promise<void> {
   }
 }
 
+/** Not Node's own `recursive`: that one never ends where a file system answers ENOENT to mkdir in a directory that exists (/proc). */
+async function makeDirectory(path: string): Promise<void> {
+  try {
+    await mkdir(path);
+  } catch (error) {
+    // Through links: what the user named may be one, and the folders of a bundle are checked where they are used.
+    if (isSystemError(error, 'EEXIST', 'EROFS', 'EACCES', 'EPERM') && (await isDirectory(path))) return;
+    const parent = dirname(path);
+    if (!isSystemError(error, 'ENOENT') || parent === path || (await isDirectory(parent))) throw error;
+    await makeDirectory(parent);
+    await makeDirectory(path);
+  }
+}
+
+const isDirectory = async (path: string): Promise<boolean> =>
+  followingStat(path).then(
+    (s) => s.isDirectory(),
+    () => false,
+  );
+
 export const nodeFileSystem: FileSystem = {
-  async mkdir(path) {
-    await mkdir(path, { recursive: true });
-  },
+  mkdir: makeDirectory,
   async mkdirNew(path) {
     await mkdir(path);
   },

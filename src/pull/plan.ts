@@ -3,7 +3,9 @@ import { type Graph, type GraphManifest, walkGraph } from '../bundle/graph.ts';
 import type { Descriptor } from '../core/descriptor.ts';
 import { type Digest, digestOf } from '../core/digest.ts';
 import { BundleError } from '../core/errors.ts';
+import { byteOrder } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
+import { isIndexType } from '../core/media-types.ts';
 import { parseReference, type Reference } from '../core/reference.ts';
 import type { LockItem } from '../lock/lock-file.ts';
 import { createManifestReader, type ManifestReader, select } from '../lock/resolve.ts';
@@ -60,11 +62,11 @@ export async function planItem(entry: ImageEntry, item: LockItem, read: Manifest
     async (d: Descriptor): Promise<Uint8Array> =>
       derived !== undefined && d.digest === item.targetDigest ? derived.bytes : (await read(ref.origin, ref.repository, d)).bytes;
   const original: Descriptor = { mediaType: item.mediaType, digest: item.digest, size: item.size };
-  if (item.form === 'whole') {
+  const selection = await selectAgain(entry, item, ref, read);
+  if (selection === undefined || item.form === 'whole') {
     const graph = await walkGraph(original, { read: readBytes() });
     return { entry, item, target: original, ...graph };
   }
-  const selection = await selectAgain(entry, item, ref, read);
   const target = targetDescriptor(item, selection);
   const children = new Set(selection.children.map((c) => c.digest));
   const targetGraph = await walkGraph(target, { read: readBytes(selection.derived) });
@@ -77,19 +79,43 @@ export async function planItem(entry: ImageEntry, item: LockItem, read: Manifest
 
 /** Indexes inside an index are carried so that the path to the children taken stays whole. */
 const isNestedIndex = (d: Descriptor, selection: Selection): boolean =>
-  d.mediaType.includes('index') && d.platform === undefined && selection.children.length > 0;
+  isIndexType(d.mediaType) && d.platform === undefined && selection.children.length > 0;
 
-async function selectAgain(entry: ImageEntry, item: LockItem, ref: Reference, read: ManifestReader): Promise<Selection> {
-  const selection = await select({ ...entry, ref }, item, read, () => Promise.reject(new Error('an index has no config')));
-  if (selection.targetDigest !== item.targetDigest) {
-    throw new BundleError(
-      'E_LOCK',
-      `${item.ref}: the lock says ${item.targetDigest} for its platforms, the index gives ${selection.targetDigest}`,
-      { hint: 'run "bundle lock --update" for it' },
-    );
+/**
+ * Comes to the selection anew and compares: a lock that was edited or merged wrongly must not be signed as what a tag means.
+ * @returns undefined for what is no index
+ */
+async function selectAgain(
+  entry: ImageEntry,
+  item: LockItem,
+  ref: Reference,
+  read: ManifestReader,
+): Promise<Selection | undefined> {
+  const { bytes } = await read(ref.origin, ref.repository, item);
+  if (bytes.length !== item.size) throw stale(item, `${item.size} bytes`, `${bytes.length}`);
+  if (!isIndexType(item.mediaType)) {
+    if (item.form !== 'whole') throw stale(item, `a part of an index ("${item.form}")`, 'an image of its own');
+    if (item.targetDigest !== item.digest) throw stale(item, item.targetDigest, item.digest);
+    return undefined;
   }
+  const selection = await select({ ...entry, ref }, item, read, () => Promise.reject(new Error('an index has no config')));
+  if (selection.targetDigest !== item.targetDigest) throw stale(item, item.targetDigest, selection.targetDigest);
+  if (selection.form !== item.form) throw stale(item, `"${item.form}"`, `"${selection.form}"`);
+  const [locked, found] = [item.platforms, selection.platforms].map(platformsText) as [string, string];
+  if (locked !== found) throw stale(item, `the platforms ${locked}`, found);
   return selection;
 }
+
+const platformsText = (platforms: LockItem['platforms'] | Selection['platforms']): string =>
+  platforms
+    .map((p) => `${p.platform} ${p.digest} ${p.size}`)
+    .sort(byteOrder)
+    .join(', ');
+
+const stale = (item: LockItem, locked: string, found: string): BundleError =>
+  new BundleError('E_LOCK', `${item.ref}: the lock says ${locked.slice(0, 500)}, what it names gives ${found.slice(0, 500)}`, {
+    hint: 'run "bundle lock --update" for it',
+  });
 
 function targetDescriptor(item: LockItem, selection: Selection): Descriptor {
   if (selection.derived !== undefined)

@@ -135,7 +135,7 @@ async function run(request: PullRequest, ports: PullPorts, lock: DirectoryLock |
     items: planned,
     // Never again the number of an older generation, also on a fresh checkout: the lock's time is the floor.
     sequence: Math.max((previous?.sequence ?? 0) + 1, newestResolution(request.lock), 1),
-    created: request.created ?? lockTime(newestResolution(request.lock) * 1000),
+    created: request.created ?? createdAfter(previous, request.lock),
     tool: request.tool,
   });
   const unchanged =
@@ -156,6 +156,13 @@ async function run(request: PullRequest, ports: PullPorts, lock: DirectoryLock |
     bytesFetched,
     removedGenerations: removed.generations,
   };
+}
+
+/** The lock's newest resolution, but never before the generation it follows: taking an image out must not make the rest look older. */
+function createdAfter(previous: Generation | undefined, lock: LockFile): string {
+  const resolved = lockTime(newestResolution(lock) * 1000);
+  const before = previous?.statement.predicate.created ?? '';
+  return before > resolved ? before : resolved;
 }
 
 function requireSameName(previous: Generation | undefined, name: string, directory: string): void {
