@@ -37,10 +37,13 @@ export async function listGenerations(fs: FileSystem, root: string): Promise<num
   const directory = `${root}/${GENERATIONS}`;
   if ((await fs.stat(directory))?.kind !== 'directory') return [];
   const names = await fs.list(directory);
-  return names
-    .map(parseGenerationName)
-    .filter((n) => n !== undefined)
-    .sort((a, b) => a - b);
+  const found = names.map(parseGenerationName).filter((n) => n !== undefined);
+  if (found.length > LIMITS.generations) {
+    throw new BundleError('E_LIMIT', `${directory} holds ${found.length} generations, more than ${LIMITS.generations}`, {
+      origin: 'bundle',
+    });
+  }
+  return found.sort((a, b) => a - b);
 }
 
 /**
@@ -83,7 +86,8 @@ export async function readGeneration(fs: FileSystem, root: string, sequence: num
         origin: 'bundle',
       });
     const signatures: NamedBytes[] = [];
-    for (const name of names) signatures.push({ name, bytes: await read(name, LIMITS.signatureBytes) });
+    const most = Math.min(LIMITS.signatureBytes, Math.ceil(statementBytes.length * 1.4) + LIMITS.signatureOverheadBytes);
+    for (const name of names) signatures.push({ name, bytes: await read(name, most) });
     return {
       sequence,
       statementBytes,

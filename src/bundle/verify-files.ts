@@ -3,8 +3,8 @@ import { BundleError } from '../core/errors.ts';
 import { isObject, parseStrictJson } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { FileSystem } from '../files/file-system.ts';
-import { type Generation, listGenerations, readGeneration } from './generation.ts';
-import { INDEX, isSignatureName, LOCK_FILE, OCI_LAYOUT, STATEMENT } from './layout.ts';
+import { type Generation, listGenerations } from './generation.ts';
+import { generationPath, INDEX, isSignatureName, LOCK_FILE, OCI_LAYOUT, STATEMENT } from './layout.ts';
 
 /** The files beside the blobs: pinned by the statement's subject or its `files`; the copies at the top must be a generation's, byte for byte. */
 export async function checkFiles(fs: FileSystem, directory: string, generation: Generation): Promise<string[]> {
@@ -61,34 +61,51 @@ function requireRoots(generation: Generation): void {
 }
 
 /** Copies older than the newest generation are what a killed pull leaves: said, not refused. Anything else was altered. */
-async function checkCopies(fs: FileSystem, directory: string, newest: Generation): Promise<string[]> {
+async function checkCopies(fs: FileSystem, directory: string, generation: Generation): Promise<string[]> {
   const sequences = await listGenerations(fs, directory);
-  const candidates: Generation[] = [newest];
-  for (const sequence of sequences)
-    if (sequence !== newest.sequence) candidates.push(await readGeneration(fs, directory, sequence));
+  const newest = sequences.at(-1) as number;
   let stale = false;
-  const check = async (name: string, bytesOf: (g: Generation) => Uint8Array | undefined, max: number): Promise<void> => {
+  const check = async (name: string, own: Uint8Array | undefined, max: number): Promise<void> => {
     const bytes = await readTop(fs, directory, name, max);
-    const owner = candidates.find((g) => Buffer.from(bytesOf(g) ?? []).equals(bytes) && bytes.length > 0);
+    const owner =
+      own !== undefined && Buffer.compare(bytes, own) === 0
+        ? generation.sequence
+        : await ownerOf(fs, directory, name, bytes, sequences);
     if (owner === undefined)
       throw new BundleError('E_DIGEST', `${name} at the top of the bundle was altered: it is no generation's`, {
         origin: 'bundle',
         hint: 'copy the bundle again',
       });
-    if (owner.sequence !== (sequences.at(-1) ?? owner.sequence)) stale = true;
+    if (owner !== newest) stale = true;
   };
-  await check(INDEX, (g) => g.indexBytes, LIMITS.layoutIndexBytes);
-  await check(STATEMENT, (g) => g.statementBytes, LIMITS.statementBytes);
+  await check(INDEX, generation.indexBytes, LIMITS.layoutIndexBytes);
+  await check(STATEMENT, generation.statementBytes, LIMITS.statementBytes);
   const signatures = (await fs.list(directory)).filter(isSignatureName);
-  for (const name of signatures) {
-    await check(name, (g) => g.signatures.find((s) => s.name === name)?.bytes, LIMITS.signatureBytes);
-  }
+  for (const name of signatures)
+    await check(name, generation.signatures.find((s) => s.name === name)?.bytes, LIMITS.signatureBytes);
   // An approver may have added one to the generation alone.
-  const last = candidates.find((g) => g.sequence === sequences.at(-1));
-  if (last?.signatures.some((s) => !signatures.includes(s.name))) stale = true;
+  const expected = (await fs.list(`${directory}/${generationPath(newest)}`)).filter(isSignatureName);
+  if (expected.some((name) => !signatures.includes(name))) stale = true;
   return stale
     ? [
         'the copies at the top of the bundle are older than its newest generation or not all there; the next "bundle pull" makes them anew',
       ]
     : [];
+}
+
+/** The newest generation that has these very bytes under this name. One file at a time, and only one of the right size: others' folders are not trusted. */
+async function ownerOf(
+  fs: FileSystem,
+  directory: string,
+  name: string,
+  bytes: Buffer,
+  sequences: readonly number[],
+): Promise<number | undefined> {
+  for (const sequence of [...sequences].reverse()) {
+    const path = `${directory}/${generationPath(sequence)}/${name}`;
+    const stat = await fs.stat(path);
+    if (stat?.kind !== 'file' || stat.size !== bytes.length) continue;
+    if (bytes.equals(await fs.readFile(path, bytes.length))) return sequence;
+  }
+  return undefined;
 }

@@ -8,8 +8,11 @@ export const LIMITS = {
   layoutIndexBytes: 32 * 1024 * 1024,
   /** bundle.json: 200 000 blobs of about 120 bytes. */
   statementBytes: 32 * 1024 * 1024,
-  /** One Sigstore bundle holds the statement in base64 (4/3) and little else. */
+  /** One Sigstore bundle holds the statement in base64 (4/3) and little else; the statement at hand bounds it further. */
   signatureBytes: 44 * 1024 * 1024,
+  signatureOverheadBytes: 64 * 1024,
+  /** Generations in one bundle: two are kept by default, one a night for three years at most. */
+  generations: 1000,
   /** Signature files read beside one statement: endless-signatures advisories (CVE-2024-29902, CVE-2023-33957). */
   signatureFiles: 64,
   /** Public keys read from one trust directory. */

@@ -20,6 +20,7 @@ import {
   requireOwnTags,
   stateDirectory,
   statePath,
+  withoutTags,
   writeState,
 } from './state.ts';
 import { placesAt, type Target } from './target.ts';
@@ -118,12 +119,14 @@ async function loadLocked(
   for (const left of [directory, `${directory}/receipts`]) await sweepTemporary(fs, left);
   const before = await readState(fs, path);
   requireNotOlder(before, incoming, request.allowRollback);
-  requireOwnTags(await readOtherStates(fs, stateRoot, target, name), tags, request.forceTags);
-  const loading = beginLoading(before, name, target, incoming);
+  const others = await readOtherStates(fs, stateRoot, target, name);
+  requireOwnTags(others, tags, request.forceTags);
+  const loading = beginLoading(before, name, target, incoming, tags);
   const pushed = await pushEverything(request, ports, refusedBefore(before, incoming), onWrite, async () => {
     await lock.check();
     // Also for a rerun: the promise is that this is on the disk before any tag moves.
     await writeState(fs, path, loading);
+    for (const other of withoutTags(others, tags)) await writeState(fs, statePath(stateRoot, target, other.name), other);
   });
   await writeState(fs, path, finishLoading(loading, tags, refusedIn(bundle, pushed.items)));
   const receipt = await writeReceipt(request, ports, incoming);

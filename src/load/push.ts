@@ -139,7 +139,7 @@ async function pushBlobTo(context: Context, repository: string, blob: Descriptor
   });
 }
 
-/** The whole is hashed while it is sent; chunks, the way out for some registries, are checked by the registry against the digest at the end. */
+/** The whole is hashed while it is sent; chunks are hashed together by the upload, before the request that closes it. */
 const readForPush = (
   bundle: VerifiedBundle,
   { digest, size }: Pick<Descriptor, 'digest' | 'size'>,

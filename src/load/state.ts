@@ -122,7 +122,13 @@ export function requireNotOlder(before: TargetState | undefined, incoming: Incom
 }
 
 /** The state to write before the first tag moves. A rollback on purpose lowers nothing: `highest` stays, so the next unforced load is compared with it. */
-export function beginLoading(before: TargetState | undefined, name: string, target: Target, incoming: Incoming): TargetState {
+export function beginLoading(
+  before: TargetState | undefined,
+  name: string,
+  target: Target,
+  incoming: Incoming,
+  wanted: Readonly<Record<string, Digest>> = {},
+): TargetState {
   const now = { sequence: incoming.sequence, statement: incoming.statement };
   const higher = before === undefined || incoming.sequence >= before.highest.sequence ? now : before.highest;
   return {
@@ -133,7 +139,8 @@ export function beginLoading(before: TargetState | undefined, name: string, targ
     loading: now,
     ...(before?.loaded === undefined ? {} : { loaded: before.loaded }),
     newestCreated: before !== undefined && before.newestCreated > incoming.created ? before.newestCreated : incoming.created,
-    tags: before?.tags ?? {},
+    // Those to come too: a load that is killed after moving one owns it.
+    tags: { ...before?.tags, ...wanted },
   };
 }
 
@@ -170,6 +177,35 @@ export function requireOwnTags(others: readonly TargetState[], tags: Readonly<Re
         );
       }
     }
+  }
+}
+
+/** The states that lose tags to this bundle by --force-tags, without them: a tag has one owner. */
+export function withoutTags(others: readonly TargetState[], tags: Readonly<Record<string, Digest>>): TargetState[] {
+  return others
+    .filter((other) =>
+      Object.entries(other.tags).some(([tag, digestThere]) => Object.hasOwn(tags, tag) && tags[tag] !== digestThere),
+    )
+    .map((other) => ({
+      ...other,
+      tags: Object.fromEntries(Object.entries(other.tags).filter(([tag]) => !Object.hasOwn(tags, tag))),
+    }));
+}
+
+/**
+ * For who serves or describes a bundle without a target of his own: refused when any target here has seen a newer generation of it.
+ * @throws BundleError E_ROLLBACK
+ */
+export async function requireNewestSeen(
+  fs: FileSystem,
+  stateRoot: string,
+  name: string,
+  incoming: Incoming,
+  allowRollback: boolean,
+): Promise<void> {
+  for (const target of await listDirectory(fs, `${stateRoot}/targets`)) {
+    const path = `${stateRoot}/targets/${target}/${name}.json`;
+    requireNotOlder(await readState(fs, path), incoming, allowRollback);
   }
 }
 

@@ -50,7 +50,7 @@ export async function fetchAll(
   items: readonly PlannedItem[],
   jobs: ReadonlyMap<Digest, Job>,
   ports: FetchPorts,
-): Promise<{ items: ItemOutcome[]; bytes: number }> {
+): Promise<{ items: ItemOutcome[]; bytes: number; written: Set<Digest> }> {
   const dead = new Map<string, BundleError>();
   const stored = new Map<Digest, Promise<Stored>>();
   // Large blobs first: the end of the run is then many small ones and not one long one.
@@ -62,15 +62,17 @@ export async function fetchAll(
   const outcomes = items.map((planned) => outcomeOf(planned, stored, ports.report));
   // All of them, also when one throws: nothing may still write when the lock is let go.
   await Promise.allSettled([...outcomes, ...stored.values()]);
-  return { items: await Promise.all(outcomes), bytes: await bytesStored(jobs, stored) };
+  return { items: await Promise.all(outcomes), ...(await whatWasStored(jobs, stored)) };
 }
 
-/** What came over the network, a blob that several references share once. */
-async function bytesStored(jobs: ReadonlyMap<Digest, Job>, stored: ReadonlyMap<Digest, Promise<Stored>>): Promise<number> {
-  let bytes = 0;
-  for (const [digest, done] of stored)
-    if ((await done.catch(() => 'present')) !== 'present') bytes += jobs.get(digest)?.blob.size ?? 0;
-  return bytes;
+/** Blobs written by this run (they need an fsync, also when an older generation lists them), and their bytes, each once. */
+async function whatWasStored(
+  jobs: ReadonlyMap<Digest, Job>,
+  stored: ReadonlyMap<Digest, Promise<Stored>>,
+): Promise<{ bytes: number; written: Set<Digest> }> {
+  const written = new Set<Digest>();
+  for (const [digest, done] of stored) if ((await done.catch(() => 'present')) !== 'present') written.add(digest);
+  return { bytes: [...written].reduce((sum, digest) => sum + (jobs.get(digest)?.blob.size ?? 0), 0), written };
 }
 
 async function outcomeOf(

@@ -50,7 +50,14 @@ export type PullRequest = Readonly<{
   renew?: boolean;
 }>;
 
-export type PullPorts = Readonly<{ fs: FileSystem; client: RegistryClient; report: Reporter; signal?: AbortSignal }>;
+export type PullPorts = Readonly<{
+  fs: FileSystem;
+  client: RegistryClient;
+  report: Reporter;
+  signal?: AbortSignal;
+  /** Milliseconds since 1970; default: the clock. Only for saying that a bundle is expired or soon will be. */
+  now?: () => number;
+}>;
 
 export type PullResult = Readonly<{
   outcome: 'committed' | 'unchanged' | 'dry-run';
@@ -92,7 +99,8 @@ async function run(request: PullRequest, ports: PullPorts, lock: DirectoryLock |
   const sequences = await listGenerations(fs, directory);
   const previous = sequences.length === 0 ? undefined : await readGeneration(fs, directory, sequences.at(-1) as number);
   requireSameName(previous, manifest.name, directory);
-  const trusted = request.rehash ? new Map<Digest, number>() : await trustedBlobs(fs, directory, sequences);
+  const listed = await trustedBlobs(fs, directory, sequences);
+  const trusted = request.rehash ? new Map<Digest, number>() : listed;
 
   report({ type: 'phase', phase: 'plan' });
   const planned = await planAll(request, ports, store, trusted);
@@ -126,7 +134,7 @@ async function run(request: PullRequest, ports: PullPorts, lock: DirectoryLock |
   await initLayout(fs, directory);
   report({ type: 'phase', phase: 'fetch' });
   report({ type: 'total', bytes, items: planned.length });
-  const { items, bytes: bytesFetched } = await fetchAll(planned, jobs, { ...ports, store, trusted });
+  const { items, bytes: bytesFetched, written } = await fetchAll(planned, jobs, { ...ports, store, trusted });
   requireAllFetched(items);
 
   const draft = draftGeneration({
@@ -142,12 +150,17 @@ async function run(request: PullRequest, ports: PullPorts, lock: DirectoryLock |
     request.renew !== true && previous !== undefined && contentKey(previous.statement.predicate) === contentKey(draft.predicate);
   if (unchanged) {
     // Blobs that were lost and came again belong to a committed generation: they must be as safe as the others.
-    if (items.some((i) => i.outcome === 'done')) await store.sync(draft.predicate.blobs);
+    if (written.size > 0) await store.sync(draft.predicate.blobs.filter((b) => written.has(b.digest)));
     await addMissingSignatures(fs, directory, previous, request.keys);
-  } else await commit(request, ports, lock, store, trusted, draft);
+  } else {
+    // What no committed generation lists, and what came again although one does.
+    const unsafe = draft.predicate.blobs.filter((b) => written.has(b.digest) || trusted.get(b.digest) !== b.size);
+    await commit(request, ports, lock, store, unsafe, draft);
+  }
   await refreshCopies(fs, directory);
   await store.clearIngest();
   const removed = await collectGarbage(fs, directory, request.keep);
+  requireUnexpired(unchanged ? previous.statement.predicate : draft.predicate, ports);
   return {
     ...result,
     outcome: unchanged ? 'unchanged' : 'committed',
@@ -156,6 +169,19 @@ async function run(request: PullRequest, ports: PullPorts, lock: DirectoryLock |
     bytesFetched,
     removedGenerations: removed.generations,
   };
+}
+
+/** Every load would refuse it: better said here, where it can be helped. @throws BundleError E_EXPIRED */
+function requireUnexpired(
+  { sequence, created, expires }: GenerationDraft['predicate'],
+  { now = Date.now, report }: PullPorts,
+): void {
+  if (expires === undefined) return;
+  const left = Date.parse(expires) - now();
+  const hint = 'run "bundle pull --renew": it gives the same content a new date';
+  if (left <= 0) throw new BundleError('E_EXPIRED', `generation ${sequence} is there, but it expired at ${expires}`, { hint });
+  if (left < (Date.parse(expires) - Date.parse(created)) / 2)
+    report({ type: 'warning', text: `generation ${sequence} expires at ${expires}; ${hint}` });
 }
 
 /** The lock's newest resolution, but never before the generation it follows: taking an image out must not make the rest look older. */
@@ -177,11 +203,19 @@ function requireSameName(previous: Generation | undefined, name: string, directo
 async function trustedBlobs(fs: FileSystem, directory: string, sequences: readonly number[]): Promise<Map<Digest, number>> {
   const trusted = new Map<Digest, number>();
   for (const sequence of sequences) {
-    for (const blob of (await readGeneration(fs, directory, sequence)).statement.predicate.blobs)
-      trusted.set(blob.digest, blob.size);
+    const { statement } = await readGeneration(fs, directory, sequence).catch(damagedGeneration(directory, sequence));
+    for (const blob of statement.predicate.blobs) trusted.set(blob.digest, blob.size);
   }
   return trusted;
 }
+
+const damagedGeneration =
+  (directory: string, sequence: number) =>
+  (error: unknown): never => {
+    if (!(error instanceof BundleError)) throw error;
+    const hint = `remove ${directory}/generations/${sequence} and run the same command again; the other generations are not touched by it`;
+    throw new BundleError(error.code, error.message, { hint, origin: 'bundle', cause: error, detail: error.detail });
+  };
 
 async function planAll(
   request: PullRequest,
@@ -253,12 +287,12 @@ async function commit(
   ports: PullPorts,
   lock: DirectoryLock,
   store: BlobStore,
-  trusted: ReadonlyMap<Digest, number>,
+  unsafe: GenerationDraft['predicate']['blobs'],
   draft: GenerationDraft,
 ): Promise<void> {
   ports.report({ type: 'phase', phase: 'commit' });
   const signatures = await signAll(request.keys, draft.statementBytes);
-  await store.sync(draft.predicate.blobs.filter((b) => trusted.get(b.digest) !== b.size));
+  await store.sync(unsafe);
   await lock.check();
   ports.signal?.throwIfAborted();
   await commitGeneration(ports.fs, request.directory, { sequence: draft.sequence, files: [...draft.files, ...signatures] });

@@ -1,6 +1,7 @@
 import type { Descriptor } from '../core/descriptor.ts';
 import { BundleError, isBundleError } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
+import { createVerifier } from '../core/verified.ts';
 import { headBlob } from './blobs.ts';
 import type { Clock } from './clock.ts';
 import { apiUrl, type Endpoint } from './endpoint.ts';
@@ -183,14 +184,23 @@ async function uploadWhole(send: Sender, push: PushBlob, session: Session): Prom
   checkStored(await uploadRequest(send, push, 'PUT', withDigest(session.location, blob), body), push);
 }
 
+async function* hashed(body: AsyncIterable<Uint8Array>, update: (chunk: Uint8Array) => void): AsyncGenerator<Uint8Array> {
+  for await (const chunk of body) {
+    update(chunk);
+    yield chunk;
+  }
+}
+
 /** In order, each to the Location of the answer before; stops when the registry's Range does not grow with what was sent (ECR drops parts). */
 async function uploadChunks(send: Sender, push: PushBlob, session: Session): Promise<void> {
   const { blob } = push;
   let { location } = session;
   const step = Math.max(session.minChunk, LIMITS.uploadChunkBytes);
+  // One hash over all chunks: the closing PUT, which makes a blob of them, is sent only when what was sent is right.
+  const verifier = createVerifier(blob, `blob ${blob.digest}`, 'bundle');
   for (let start = 0; start < blob.size; start += step) {
     const end = Math.min(start + step, blob.size);
-    const body: ReplayableBody = { length: end - start, open: () => push.read(start, end) };
+    const body: ReplayableBody = { length: end - start, open: () => hashed(push.read(start, end), verifier.update) };
     const response = await uploadRequest(send, push, 'PATCH', location, body, { 'content-range': `${start}-${end - 1}` });
     const range = /^(?:bytes=)?0-(\d+)$/.exec(response.header('range') ?? '');
     if (range !== null && Number(range[1]) + 2 < end) {
@@ -202,6 +212,7 @@ async function uploadChunks(send: Sender, push: PushBlob, session: Session): Pro
     }
     location = sessionOf(response, push.endpoint).location;
   }
+  verifier.finish();
   checkStored(
     await uploadRequest(send, push, 'PUT', withDigest(location, blob), { length: 0, open: () => new Uint8Array() }),
     push,

@@ -29,7 +29,11 @@ describe('pull --renew', () => {
     ];
     assert.equal((await j.run(load, { now: later })).code, 6, 'expired');
     const plain = await j.run(['pull', '-f', file, '-o', j.bundle, '--key', j.key.key], { now: later });
-    assert.match(plain.stdout, /nothing new/);
+    assert.equal(plain.code, 6, 'every load would refuse it: said where it can be helped');
+    assert.match(plain.stderr, /pull --renew/);
+    const soon = await j.run(['pull', '-f', file, '-o', j.bundle, '--key', j.key.key], { now: Date.now() + 1.5 * DAY });
+    assert.equal(soon.code, 0);
+    assert.match(soon.stderr, /expires at .* --renew/);
     const renewed = await j.run(['pull', '-f', file, '-o', j.bundle, '--key', j.key.key, '--renew'], { now: later });
     assert.equal(renewed.code, 0, renewed.stderr);
     assert.equal(generationsOf(j.bundle).length, 2);

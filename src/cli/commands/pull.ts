@@ -64,7 +64,7 @@ export const pullCommand: CommandDefinition = {
           rehash: args.rehash ?? false,
           renew: args.renew ?? false,
         },
-        { fs: context.fs, client, report: progress.report, signal: context.signal },
+        { fs: context.fs, client, report: progress.report, signal: context.signal, now: context.now },
       );
       progress.end();
       print(result, client.requests, args, context);

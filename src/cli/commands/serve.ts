@@ -8,7 +8,7 @@ export const serveCommand: CommandDefinition = {
   usage: 'serve <bundle>',
   describe: 'be a read-only registry straight from the bundle, with the paths of a target',
   positionals: { bundle: { type: 'string', demandOption: true, describe: 'directory of the bundle; may be read-only' } },
-  options: ['listen', 'tls-cert', 'tls-key', 'state', ...GATE],
+  options: ['listen', 'tls-cert', 'tls-key', 'state', 'allow-rollback', ...GATE],
   examples: [
     ['$0 serve /media/usb/lumen --trust release.pub', 'on http://127.0.0.1:5000'],
     ['$0 serve lumen --listen 0.0.0.0:5000 --tls-cert node-1.crt --tls-key node-1.key', 'for the nodes'],
@@ -16,7 +16,7 @@ export const serveCommand: CommandDefinition = {
   async run(args, context) {
     const { verifyBundle } = await import('../../bundle/verify.ts');
     const { servedContent } = await import('../../bundle/served-content.ts');
-    const { newestSeen } = await import('../../load/state.ts');
+    const { newestSeen, requireNewestSeen } = await import('../../load/state.ts');
     const { startRegistry } = await import('../../serve/server.ts');
     const wanted = numberFlag(args, 'generation', 1, Number.MAX_SAFE_INTEGER);
     const trust = await trustFor(args, context);
@@ -34,6 +34,9 @@ export const serveCommand: CommandDefinition = {
       signal: context.signal,
     });
     for (const warning of bundle.warnings) context.stderr(`warning: ${warning}\n`);
+    const { name, sequence, created } = bundle.generation.statement.predicate;
+    const incoming = { sequence, statement: bundle.generation.statementDigest, created };
+    await requireNewestSeen(context.fs, args.state ?? DEFAULT_STATE, name, incoming, args['allow-rollback'] ?? false);
     const registry = await startRegistry({
       content: servedContent(bundle),
       readOnly: true,
