@@ -35,6 +35,8 @@ function putIn(main: string, base: string, output: string, target: Target): void
     useCodeCache: target.name === process.arch,
     // What a shell has in NODE_OPTIONS is for somebody's own programs.
     execArgvExtension: 'none',
+    // As scripts/bundle: buffers of the network die young.
+    execArgv: ['--max-semi-space-size=2'],
   };
   writeFileSync(config, JSON.stringify(settings));
   // With a fixed seed the compiled form is the same bytes in every build.
