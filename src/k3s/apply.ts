@@ -1,15 +1,15 @@
 import { dirname, resolve } from 'node:path';
-import { digestOf } from '../core/digest.ts';
 import { diskError } from '../core/errors.ts';
 import { withDirectoryLock } from '../files/directory-lock.ts';
 import { sweepTemporary } from '../files/durable-write.ts';
 import type { FileSystem } from '../files/file-system.ts';
-import { type Installed, installRegistriesYaml, readRegistriesFile } from './install.ts';
+import { backupPath, type Installed, installRegistriesYaml, readRegistriesFile } from './install.ts';
 import { type LintWarning, lintRegistries } from './lint.ts';
 import { mergeRegistries } from './merge.ts';
 import { type MirrorsState, mirrorsStatePath, readMirrorsState, settledRecord, writeMirrorsState } from './mirrors-state.ts';
 import type { Registries } from './registries.ts';
 import { parseRegistriesYaml } from './registries-yaml.ts';
+import { goBack, isOnlyCopy, type Restored, textDigest, wayBackOf } from './way-back.ts';
 
 export type ApplyRequest = Readonly<{
   file: string;
@@ -18,16 +18,21 @@ export type ApplyRequest = Readonly<{
   stateRoot: string;
   force: boolean;
   dryRun: boolean;
+  /** Takes over the lock of another host: `--break-lock`. */
+  breakForeign?: boolean;
   prove?: (registries: Registries) => Promise<void>;
 }>;
-export type Applied = Installed &
+export type Applied = Omit<Installed, 'restore'> &
   Readonly<{
     text: string;
     registries: Registries;
     changes: readonly string[];
     warnings: readonly LintWarning[] /** The file changed since k3s was last restarted by us. */;
     restartOwed: boolean;
+    /** To be called after a restart that worked. */
     restarted: () => Promise<void>;
+    /** Puts back what k3s last started with, be it from this run or from an earlier one that was not followed by a restart. */
+    restore: () => Promise<Restored>;
   }>;
 
 /**
@@ -42,7 +47,8 @@ export async function applyMirrors(fs: FileSystem, request: ApplyRequest): Promi
   if (request.dryRun) return apply(fs, request, file, path);
   try {
     await fs.mkdir(directory);
-    return await withDirectoryLock(fs, directory, { command: `bundle mirrors ${request.bundle}` }, async () => {
+    const lock = { command: `bundle mirrors ${request.bundle}`, breakForeign: request.breakForeign ?? false };
+    return await withDirectoryLock(fs, directory, lock, async () => {
       // Beside registries.yaml too: what a killed run left there may hold a login.
       for (const left of [directory, dirname(file)]) await sweepTemporary(fs, left);
       return apply(fs, request, file, path);
@@ -67,47 +73,31 @@ async function apply(fs: FileSystem, request: ApplyRequest, file: string, path: 
   const { registries } = parseRegistriesYaml(merged.text, file);
   const warnings = lintRegistries(registries);
   await request.prove?.(registries);
-  const install = () =>
-    installRegistriesYaml(fs, {
-      path: file,
-      text: merged.text,
-      expected: existing,
-      bundle: request.bundle,
-      dryRun: request.dryRun,
-    });
-  const after = { ...before, [request.bundle]: merged.written };
-  if (request.dryRun)
-    return {
-      ...(await install()),
-      restartOwed: false,
-      restarted: async () => undefined,
-      text: merged.text,
-      registries,
-      changes: merged.changes,
-      warnings,
-    };
-  const owed = merged.changed || state.restartOwed === true ? { restartOwed: true as const } : {};
-  if (merged.changed) {
-    const text = digestOf(Buffer.from(merged.text));
-    await writeMirrorsState(fs, path, file, { written: before, ...owed, pending: { text, written: after } });
+  const shown = { text: merged.text, registries, changes: merged.changes, warnings };
+  const wanted = { path: file, text: merged.text, expected: existing, bundle: request.bundle };
+  if (request.dryRun) {
+    const installed = await installRegistriesYaml(fs, { ...wanted, dryRun: true });
+    const restore = async (): Promise<Restored> => ({ done: true });
+    return { ...installed, ...shown, restartOwed: false, restarted: async () => undefined, restore };
   }
-  const installed = await install();
-  const save = async (value: MirrorsState): Promise<void> => {
-    if (JSON.stringify(value) !== JSON.stringify(await readMirrorsState(fs, path)))
-      await writeMirrorsState(fs, path, file, value);
-  };
+  const after = { ...before, [request.bundle]: merged.written };
+  const isOwed = merged.changed || state.restartOwed === true;
+  const backup = backupPath(file, request.bundle);
+  const wayBack = isOwed ? wayBackOf(state, { existing, changed: merged.changed, backup, written: before }) : undefined;
+  const owed = isOwed ? { restartOwed: true as const, ...(wayBack === undefined ? {} : { wayBack }) } : {};
+  const keepBackup = await isOnlyCopy(fs, state, existing, backup);
+  const save = (value: MirrorsState): Promise<void> => writeMirrorsState(fs, path, file, value);
+  if (merged.changed) await save({ written: before, ...owed, pending: { text: textDigest(merged.text), written: after } });
+  const installed = await installRegistriesYaml(fs, { ...wanted, keepBackup });
   await save({ written: after, ...owed });
   return {
     ...installed,
-    restore: async () => {
-      await installed.restore();
-      await writeMirrorsState(fs, path, file, { written: before });
+    ...shown,
+    restartOwed: isOwed,
+    restarted: async () => {
+      // Another run may have changed both while k3s came up: that change is still owed its restart.
+      if ((await readRegistriesFile(fs, file)) === merged.text) await save({ written: after });
     },
-    restartOwed: owed.restartOwed === true,
-    restarted: () => save({ written: after }),
-    text: merged.text,
-    registries,
-    changes: merged.changes,
-    warnings,
+    restore: () => goBack(fs, { file, statePath: path, wayBack, current: merged.text }),
   };
 }

@@ -147,8 +147,11 @@ export async function checkMirrors(
       const folder = `${directory}/${hostDirectory(origin)}`;
       await fs.mkdir(folder);
       const handle = await fs.create(`${folder}/hosts.toml`, 0o600);
-      await handle.write(Buffer.from(mirrorOnlyToml(endpointsOf(origin))));
-      await handle.close();
+      try {
+        await handle.write(Buffer.from(mirrorOnlyToml(endpointsOf(origin))));
+      } finally {
+        await handle.close();
+      }
     }
     return await checkAll(askByCtr(asker, directory));
   } finally {

@@ -11,6 +11,9 @@ export const REGISTRIES_FILE = '/etc/rancher/k3s/registries.yaml';
 // It may hold logins; k3s runs as root.
 const MODE = 0o600;
 
+/** Where the file that was there before a bundle's change is kept. */
+export const backupPath = (path: string, bundle: string): string => `${path}.bak-${bundle}`;
+
 export type Installed = Readonly<{
   changed: boolean;
   /** Where the file that was there before is kept; undefined when there was none or nothing was written. */
@@ -62,12 +65,20 @@ export function registriesDiff(before: string, after: string, file: string): str
 /**
  * Puts `text` in the place of registries.yaml: read back strictly first, the old file kept as `<path>.bak-<bundle>`, then replaced by one
  * rename with mode 0600. Nothing is written when the text is the same, or on a dry run.
- * @param expected the text that the merge started from: a file that changed since then is not overwritten
+ * @param request.expected the text that the merge started from: a file that changed since then is not overwritten
+ * @param request.keepBackup leaves the backup that is there as it is
  * @throws BundleError E_MIRRORS, E_MIRRORS_CONFLICT, E_DISK, E_DISK_FULL, E_NOT_REGULAR
  */
 export async function installRegistriesYaml(
   fs: FileSystem,
-  request: Readonly<{ path: string; text: string; expected: string | undefined; bundle: string; dryRun?: boolean }>,
+  request: Readonly<{
+    path: string;
+    text: string;
+    expected: string | undefined;
+    bundle: string;
+    dryRun?: boolean;
+    keepBackup?: boolean;
+  }>,
 ): Promise<Installed> {
   const { path, text, bundle } = request;
   if (!/^[a-z0-9][a-z0-9._-]{0,127}$/.test(bundle)) {
@@ -84,8 +95,8 @@ export async function installRegistriesYaml(
   if (text === (before ?? '')) return nothing;
   const diff = registriesDiff(before ?? '', text, path);
   if (request.dryRun) return { ...nothing, changed: true, diff };
-  const backup = before === undefined ? undefined : `${path}.bak-${bundle}`;
-  if (backup !== undefined) await writeFileDurable(fs, backup, Buffer.from(before as string), MODE);
+  const backup = before === undefined ? undefined : backupPath(path, bundle);
+  if (backup !== undefined && !request.keepBackup) await writeFileDurable(fs, backup, Buffer.from(before as string), MODE);
   await writeFileDurable(fs, path, Buffer.from(text), MODE);
   const restore = async (): Promise<void> => {
     if (before !== undefined) return writeFileDurable(fs, path, Buffer.from(before), MODE);

@@ -30,14 +30,26 @@ const state = z.strictObject({
   file: z.string(),
   written: record,
   restartOwed: z.literal(true).optional(),
+  wayBack: z.strictObject({ text: z.string(), backup: z.string().optional(), written: record }).optional(),
   pending: z.strictObject({ text: z.string(), written: record }).optional(),
 });
+
+/** The file as it was before the first change that no restart followed: what k3s runs with. */
+export type WayBack = Readonly<{
+  /** Digest of the text, "absent" when there was no file. */
+  text: Digest | 'absent';
+  /** The file that holds it. */
+  backup?: string;
+  written: Readonly<Record<string, Written>>;
+}>;
 
 export type MirrorsState = Readonly<{
   written: Readonly<Record<string, Written>>;
   /** The file changed and k3s has not been restarted by us since: a run killed between the two must not forget it. */
   restartOwed?: true;
-  pending?: Readonly<{ text: Digest; written: Readonly<Record<string, Written>> }>;
+  /** Only beside `restartOwed`. */
+  wayBack?: WayBack;
+  pending?: Readonly<{ text: Digest | 'absent'; written: Readonly<Record<string, Written>> }>;
 }>;
 
 export const mirrorsStatePath = (stateRoot: string, file: string): string =>
@@ -59,6 +71,6 @@ export const writeMirrorsState = (fs: FileSystem, path: string, file: string, va
 
 /** What was written last, given the text that stands in the file: a pending write counts when its text is there. */
 export const settledRecord = (value: MirrorsState, text: string | undefined): Readonly<Record<string, Written>> =>
-  value.pending !== undefined && text !== undefined && digestOf(Buffer.from(text)) === value.pending.text
+  value.pending !== undefined && (text === undefined ? 'absent' : digestOf(Buffer.from(text))) === value.pending.text
     ? value.pending.written
     : value.written;

@@ -36,6 +36,18 @@ const endpointsIn = (yaml: string): Record<string, string[]> => {
   const { mirrors } = parse(readFileSync(yaml, 'utf8')) as { mirrors: Record<string, { endpoint: string[] }> };
   return Object.fromEntries(Object.entries(mirrors).map(([name, { endpoint }]) => [name, endpoint]));
 };
+/** A systemctl first on PATH that shows `state` and refuses every restart. */
+function systemctl(t: TestContext, j: Journey, state: string): void {
+  mkdirSync(j.path('bin'), { recursive: true });
+  const script = `#!/bin/sh\ncase "$1" in show) printf '${state}\\n' ;; restart) echo refused >&2; exit 1 ;; esac\n`;
+  writeFileSync(j.path('bin/systemctl'), script, { mode: 0o755 });
+  const { PATH = '' } = process.env;
+  if (PATH.startsWith(j.path('bin'))) return;
+  process.env.PATH = `${j.path('bin')}:${PATH}`;
+  t.after(() => {
+    process.env.PATH = PATH;
+  });
+}
 const atTarget = (j: Journey, host: string): string => `http://${j.target.host}/v2/${host.replace(':', '_')}`;
 
 describe('mirrors', () => {
@@ -220,7 +232,7 @@ describe('mirrors', () => {
     const { j } = await pulled(t);
     const ran = await j.load(j.path('lumen'), '--endpoint', 'https://node-1:5000');
     assert.equal(ran.code, 0, ran.stderr);
-    assert.match(ran.stdout, /bundle mirrors .*lumen --endpoint https:\/\/node-1:5000 -o -/);
+    assert.match(ran.stdout, /bundle mirrors .*lumen --endpoint https:\/\/node-1:5000 --trust \S+\.pub -o -/);
   });
 
   test('what the nodes log in with is written for them and shown to nobody; what pushes is never written', async (t) => {
@@ -234,6 +246,66 @@ describe('mirrors', () => {
     assert.ok(!`${ran.stdout}${ran.stderr}`.includes('s3cret'));
     for (const name of readdirSync(j.path('state/mirrors')))
       assert.ok(!readFileSync(j.path('state/mirrors', name), 'utf8').includes('s3cret'), 'nor kept in the state');
+  });
+
+  test('changed without --restart, then a restart that fails: the old bytes are back, and the next run is no silent success', async (t) => {
+    const { j, yaml, mirrors, here } = await pulled(t);
+    systemctl(t, j, 'LoadState=loaded\nActiveState=active\nMainPID=7');
+    const theirs = '# ours\nmirrors:\n  corp.example: {endpoint: ["https://corp.example:8443"]}\n';
+    writeFileSync(yaml, theirs);
+    assert.equal((await mirrors(...here)).code, 0);
+    assert.notEqual(readFileSync(yaml, 'utf8'), theirs);
+    for (const run of ['second', 'third']) {
+      const ran = await mirrors(...here, '--restart');
+      assert.notEqual(ran.code, 0, `${run}: ${ran.stdout}`);
+      assert.match(ran.stderr, /E_RESTART/, run);
+      assert.match(ran.stderr, /the old file is back/, run);
+      assert.equal(readFileSync(yaml, 'utf8'), theirs, run);
+    }
+  });
+
+  test('--restart whose old file is gone says that it was NOT put back, again and again', async (t) => {
+    const { j, yaml, mirrors, here } = await pulled(t);
+    systemctl(t, j, 'LoadState=loaded\nActiveState=failed\nMainPID=0');
+    writeFileSync(yaml, '# ours\n');
+    assert.equal((await mirrors(...here)).code, 0);
+    writeFileSync(`${yaml}.bak-lumen`, '# other\n');
+    for (const run of ['second', 'third']) {
+      const ran = await mirrors(...here, '--restart');
+      assert.notEqual(ran.code, 0, run);
+      assert.match(ran.stderr, /the file was NOT put back: .*; backup is .*registries\.yaml\.bak-lumen/, run);
+    }
+  });
+
+  test('--restart without a k3s service, and with one that is stopped, says which', async (t) => {
+    const { j, mirrors, here } = await pulled(t);
+    systemctl(t, j, 'LoadState=not-found\nActiveState=inactive\nMainPID=0');
+    const none = await mirrors(...here, '--restart');
+    assert.equal(none.code, 0, none.stderr);
+    assert.match(none.stdout, /there is no k3s or k3s-agent service/);
+    systemctl(t, j, 'LoadState=loaded\nActiveState=inactive\nMainPID=0');
+    const stopped = await mirrors(...here, '--restart');
+    assert.equal(stopped.code, 0, stopped.stderr);
+    assert.match(stopped.stdout, /k3s\.service is not running/);
+  });
+
+  test('a lock that another host left is taken over with --break-lock', async (t) => {
+    const { j, mirrors, here } = await pulled(t);
+    mkdirSync(j.path('state/mirrors/.lock'), { recursive: true });
+    const owner = {
+      pid: 1,
+      host: 'gone.invalid',
+      bootId: 'b',
+      startTime: '1',
+      token: '0'.repeat(32),
+      command: 'bundle mirrors x',
+    };
+    writeFileSync(j.path('state/mirrors/.lock/owner.json'), JSON.stringify(owner));
+    const ran = await mirrors(...here);
+    assert.equal(ran.code, 8);
+    assert.match(ran.stderr, /--break-lock/);
+    const broken = await mirrors(...here, '--break-lock');
+    assert.equal(broken.code, 0, broken.stderr);
   });
 
   test('a login for the nodes that can not be read is a usage error', async (t) => {

@@ -17,7 +17,7 @@ export const mirrorsCommand: CommandDefinition = {
   usage: 'mirrors <bundle>',
   describe: 'write (or print) the k3s registries.yaml that sends every origin of the bundle to the registry',
   positionals: { bundle: { type: 'string', demandOption: true, describe: 'directory of the bundle' } },
-  options: ['output', 'registry', 'state', 'hosts-toml', 'dry-run', 'plain-http', 'ca-file', ...GATE, ...NODES],
+  options: ['output', 'registry', 'state', 'hosts-toml', 'dry-run', 'break-lock', 'plain-http', 'ca-file', ...GATE, ...NODES],
   examples: [
     ['$0 mirrors lumen --endpoint https://node-1:5000', 'merge into /etc/rancher/k3s/registries.yaml'],
     ['$0 mirrors lumen --endpoint https://node-1:5000 -o -', 'print it, for other nodes'],
@@ -71,11 +71,12 @@ export async function mirrorsAfterLoad(
   const here = args['registries-yaml'] !== undefined || (await context.fs.stat(K3S))?.kind === 'directory';
   if (here) return writeMirrors(args, context, bundle.generation, targets);
   const endpoint = endpointsOf(args, targets)[0];
+  const trust = (args.trust ?? []).map((key) => ` --trust ${key}`).join('');
   return {
     file: undefined,
     changed: false,
     changes: [],
-    summary: `no k3s here (${K3S} is missing); for the nodes: bundle mirrors ${bundle.directory} --endpoint ${endpoint} -o -`,
+    summary: `no k3s here (${K3S} is missing); for the nodes: bundle mirrors ${bundle.directory} --endpoint ${endpoint}${trust} -o -`,
   };
 }
 
@@ -122,6 +123,7 @@ async function writeMirrors(
     stateRoot,
     force: args.force ?? false,
     dryRun: args['dry-run'] ?? false,
+    breakForeign: args['break-lock'] ?? false,
     ...(prove === undefined ? {} : { prove }),
   });
   for (const warning of applied.warnings) context.stderr(`warning: ${file}: ${warning.entry}: ${warning.message}\n`);
@@ -203,5 +205,8 @@ async function restart(applied: Applied): Promise<string> {
   const result = await restartK3s({ spawn: createSpawn(), changed: applied.restartOwed, restore: applied.restore, clock });
   if (result.restarted) await applied.restarted();
   if (result.restarted) return `${result.unit} restarted and up`;
-  return result.why === 'not running' ? 'no k3s is running here' : 'not restarted: nothing changed';
+  if (result.why === 'absent') return 'not restarted: there is no k3s or k3s-agent service on this machine';
+  if (result.why === 'not running')
+    return `not restarted: ${result.unit}.service is not running; it reads the file when it starts`;
+  return 'not restarted: nothing changed';
 }

@@ -12,13 +12,15 @@ const SYSTEMCTL = `#!/bin/sh
 cd "$DIR" || exit 9
 echo "$*" >> calls
 unit=\${2%.service}
-state() { printf 'ActiveState=%s\\nMainPID=%s\\n' "$1" "$2"; }
+state() { printf 'LoadState=%s\\nActiveState=%s\\nMainPID=%s\\n' "$3" "$1" "$2"; }
 case "$1" in
 show)
-  [ -f "$unit.state" ] || { state inactive 0; exit 0; }
+  [ -f "$unit.state" ] || { state inactive 0 not-found; exit 0; }
   looks=$(($(cat looks 2>/dev/null || echo 0) + 1)); echo $looks > looks
   case "$(cat "$unit.state")" in
-  up) state active 100 ;;
+  up) state active 100 loaded ;;
+  stopped) state inactive 0 loaded ;;
+  dead) state failed 0 loaded ;;
   failed) [ $looks -lt 4 ] && state active 7 || state failed 0 ;;
   loop) [ $((looks % 3)) = 0 ] && state activating 0 || state active $looks ;;
   slow) [ $looks -lt 5 ] && state activating 0 || state active 55 ;;
@@ -33,18 +35,21 @@ restart)
 esac
 `;
 
-async function createHost(t: Ending, file: string, running: string | undefined) {
+async function createHost(t: Ending, file: string, running: string | undefined, state = 'up') {
   const directory = await tempDir(t);
   await writeFile(`${directory}/systemctl`, SYSTEMCTL, { mode: 0o755 });
   await writeFile(`${directory}/registries.yaml`, file);
   await writeFile(`${directory}/calls`, '');
-  if (running !== undefined) await writeFile(`${directory}/${running}.state`, 'up');
+  if (running !== undefined) await writeFile(`${directory}/${running}.state`, state);
   let now = 0;
   const sleeps: number[] = [];
   const request = (more: Partial<RestartRequest> = {}): RestartRequest => ({
     spawn: createSpawn({ DIR: directory, PATH: `${directory}:/usr/bin:/bin` }),
     changed: true,
-    restore: () => writeFile(`${directory}/registries.yaml`, 'good old'),
+    restore: async () => {
+      await writeFile(`${directory}/registries.yaml`, 'good old');
+      return { done: true };
+    },
     clock: {
       now: () => now,
       sleep: async (ms) => {
@@ -74,10 +79,37 @@ for (const unit of ['k3s', 'k3s-agent']) {
   });
 }
 
-test('no k3s runs: nothing is started, it will read the file when it is', async (t) => {
-  const host = await createHost(t, 'good new', undefined);
-  assert.deepEqual(await restartK3s(host.request()), { restarted: false, unit: undefined, why: 'not running' });
-  assert.deepEqual(await host.calls(), []);
+test('no k3s service at all is told from one that is stopped; neither is started', async (t) => {
+  const none = await createHost(t, 'good new', undefined);
+  assert.deepEqual(await restartK3s(none.request()), { restarted: false, unit: undefined, why: 'absent' });
+  const stopped = await createHost(t, 'good new', 'k3s-agent', 'stopped');
+  assert.deepEqual(await restartK3s(stopped.request()), { restarted: false, unit: 'k3s-agent', why: 'not running' });
+  for (const host of [none, stopped]) assert.deepEqual(await host.calls(), []);
+});
+
+test('a k3s that failed is started with the new file', async (t) => {
+  const host = await createHost(t, 'good new', 'k3s-agent', 'dead');
+  assert.deepEqual(await restartK3s(host.request()), { restarted: true, unit: 'k3s-agent', why: 'changed' });
+  assert.deepEqual(await host.calls(), ['reset-failed k3s-agent.service', 'restart k3s-agent.service']);
+});
+
+test('a k3s that failed and does not take the new file either is an error', async (t) => {
+  const host = await createHost(t, 'refused new', 'k3s', 'dead');
+  await rejectsWith(restartK3s(host.request()), 'E_RESTART', /the old file is back/);
+});
+
+test('an old file that could not be put back is not claimed to be, and k3s is not restarted for nothing', async (t) => {
+  const host = await createHost(t, 'refused new', 'k3s');
+  const restore = async () => ({ done: false as const, why: 'reason', backup: '/kept/here' });
+  const error = await rejectsWith(
+    restartK3s(host.request({ restore })),
+    'E_RESTART',
+    /NOT put back: reason; backup is \/kept\/here/,
+  );
+  assert.deepEqual([error.detail.restored, error.detail.running], [false, false]);
+  assert.deepEqual(await host.calls(), ['restart k3s.service']);
+  const broken = async () => Promise.reject(new Error('disk gone'));
+  await rejectsWith(restartK3s(host.request({ restore: broken })), 'E_RESTART', /NOT put back: disk gone/);
 });
 
 test('a k3s that needs time to come up is waited for', async (t) => {
@@ -110,7 +142,11 @@ test('the wait is bounded', async (t) => {
 
 test('the old file does not help either: said so', async (t) => {
   const host = await createHost(t, 'refused new', 'k3s');
-  const error = await rejectsWith(restartK3s(host.request({ restore: async () => {} })), 'E_RESTART', /does not run either/);
+  const error = await rejectsWith(
+    restartK3s(host.request({ restore: async () => ({ done: true }) })),
+    'E_RESTART',
+    /does not run either/,
+  );
   assert.equal(error.detail.running, false);
 });
 
