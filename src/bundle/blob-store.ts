@@ -4,6 +4,7 @@ import { BundleError, diskError, isBundleError } from '../core/errors.ts';
 import { createVerifier, readAll, verified } from '../core/verified.ts';
 import { removeFile } from '../files/durable-write.ts';
 import type { FileSystem, WriteHandle } from '../files/file-system.ts';
+import { createWriteBehind } from '../files/write-behind.ts';
 import { BLOBS, blobPath, INGEST, ingestPath } from './layout.ts';
 
 type Blob = Pick<Descriptor, 'digest' | 'size'>;
@@ -212,9 +213,15 @@ async function copyInto(
   update: (chunk: Uint8Array) => void,
   onBytes: (count: number) => void,
 ): Promise<void> {
-  for await (const chunk of fetch(from)) {
-    update(chunk); // throws on the first byte too many, before it is written
-    await handle.write(chunk);
-    onBytes(chunk.length);
+  const writer = createWriteBehind(handle, update); // hashes what it writes, and throws on the first byte too many before it is written
+  try {
+    for await (const chunk of fetch(from)) {
+      await writer.push(chunk);
+      onBytes(chunk.length);
+    }
+    await writer.end();
+  } catch (error) {
+    await writer.salvage();
+    throw error;
   }
 }

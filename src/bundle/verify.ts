@@ -128,6 +128,7 @@ async function findGeneration(fs: FileSystem, directory: string, wanted: number 
   if (wanted !== undefined && !sequences.includes(wanted)) {
     throw new BundleError('E_MISSING', `${directory} has no generation ${wanted}; it has ${sequences.join(', ')}`, {
       origin: 'bundle',
+      hint: 'name one of those, or none for the newest',
     });
   }
   return readGeneration(fs, directory, wanted ?? (sequences.at(-1) as number));

@@ -35,7 +35,6 @@ export const LIMITS = {
   credentialsFileBytes: 1024 * 1024,
   credentialHelperBytes: 64 * 1024,
   credentialHelperMs: 30_000,
-  trustedRootBytes: 4 * 1024 * 1024,
   /** Token answers and error bodies: go-containerregistry's 64 KiB. */
   tokenBytes: 64 * 1024,
   errorBodyBytes: 64 * 1024,

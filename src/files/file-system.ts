@@ -24,8 +24,6 @@ export interface FileSystem {
   // --- changes ---
   /** Makes the directory and missing parents; an existing one is fine. */
   mkdir(path: string): Promise<void>;
-  /** mkdir of one directory that must not exist (EEXIST otherwise): the atomic step of the lock. */
-  mkdirNew(path: string): Promise<void>;
   /** Creates a file that must not exist (`wx`). @param mode default 0o644 */
   create(path: string, mode?: number): Promise<WriteHandle>;
   /** Opens an existing regular file to add to its end. */
@@ -33,7 +31,6 @@ export interface FileSystem {
   rename(from: string, to: string): Promise<void>;
   unlink(path: string): Promise<void>;
   rmdir(path: string): Promise<void>;
-  truncate(path: string, size: number): Promise<void>;
   /** fsync of a directory, so that the names in it survive a power cut. */
   syncDir(path: string): Promise<void>;
   /** fsync of a file that is already closed. */

@@ -9,7 +9,6 @@ import {
   rename,
   rmdir,
   statfs,
-  truncate,
   unlink,
 } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -160,15 +159,11 @@ const isDirectory = async (path: string): Promise<boolean> =>
 
 export const nodeFileSystem: FileSystem = {
   mkdir: makeDirectory,
-  async mkdirNew(path) {
-    await mkdir(path);
-  },
   create: async (path, mode = 0o644) => writeHandle(await open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode)),
   append: async (path) => writeHandle(await open(path, O_WRONLY | O_APPEND | O_NOFOLLOW)),
   rename,
   unlink,
   rmdir,
-  truncate,
   syncDir: (path) => syncPath(path, O_RDONLY | O_DIRECTORY),
   syncFile: (path) => syncPath(path, O_RDONLY | O_NOFOLLOW),
   openRead,

@@ -75,7 +75,14 @@ export async function load(request: LoadRequest, ports: LoadPorts): Promise<Load
   if (request.dryRun) {
     requireNotOlder(await readState(fs, path), incoming, request.allowRollback);
     requireOwnTags(await readOtherStates(fs, stateRoot, target, predicate.name), tags, request.forceTags);
-    return { ...base(request, incoming), outcome: 'dry-run', items: [], tagsMoved: 0, bytesPushed: 0, receipt: undefined };
+    return {
+      ...base(request, incoming),
+      outcome: 'dry-run',
+      items: [],
+      tagsMoved: await countMoves(request, ports),
+      bytesPushed: 0,
+      receipt: undefined,
+    };
   }
   let wrote = false;
   const onWrite = (): void => {
@@ -89,6 +96,27 @@ export async function load(request: LoadRequest, ports: LoadPorts): Promise<Load
     const known = diskError(error, `loading into ${target.name}`);
     throw wrote ? incomplete(known, `${target.name} was written in part`) : known;
   }
+}
+
+/** Tags that mean something else at the target, or nothing yet: one HEAD each. */
+async function countMoves({ bundle, target }: LoadRequest, { client, signal }: LoadPorts): Promise<number> {
+  const places = bundle.contents.flatMap(({ content }) =>
+    placesAt(target, content.ref, content.aliases ?? []).flatMap(({ repository, tag }) =>
+      tag === undefined ? [] : [{ repository, tag, wanted: content.targetDigest }],
+    ),
+  );
+  const moves = await Promise.all(
+    places.map(({ repository, tag, wanted }) =>
+      client.inSlot(target.host, async () => {
+        const head = await client.headManifest(target.host, repository, tag, signal).catch((error: unknown) => {
+          if (isBundleError(error) && error.code === 'E_NOT_FOUND') return undefined;
+          throw error;
+        });
+        return head?.digest !== wanted;
+      }),
+    ),
+  );
+  return moves.filter(Boolean).length;
 }
 
 async function makeStateDirectory(fs: FileSystem, directory: string): Promise<void> {
@@ -226,7 +254,7 @@ async function pushReported(
   try {
     const item = await pushContent(context, verified);
     const refused =
-      item.originalIndex === 'refused'
+      item.originalIndex === 'refused' && item.outcome === 'pushed'
         ? "this registry takes no index with missing platforms: the origin's own index is not there"
         : undefined;
     report({

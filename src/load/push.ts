@@ -96,11 +96,11 @@ export const blobsOf = ({ target, original }: VerifiedContent): Descriptor[] => 
   ...new Map([...target.blobs, ...(original?.blobs ?? [])].map((d) => [d.digest, d])).values(),
 ];
 
-function pushBlobOnce(context: Context, repository: string, blob: Descriptor, force = false): Promise<PushOutcome> {
+function pushBlobOnce(context: Context, repository: string, blob: Descriptor): Promise<PushOutcome> {
   const key = `${repository} ${blob.digest}`;
-  let pending = force ? undefined : context.pushed.get(key);
+  let pending = context.pushed.get(key);
   if (pending === undefined) {
-    pending = pushBlobTo(context, repository, blob, force);
+    pending = pushBlobTo(context, repository, blob);
     context.pushed.set(key, pending);
     pending.catch(() => undefined); // seen by whoever awaits it
     if (!context.first.has(blob.digest)) context.first.set(blob.digest, { repository, done: pending });
@@ -108,7 +108,7 @@ function pushBlobOnce(context: Context, repository: string, blob: Descriptor, fo
   return pending;
 }
 
-async function pushBlobTo(context: Context, repository: string, blob: Descriptor, force: boolean): Promise<PushOutcome> {
+async function pushBlobTo(context: Context, repository: string, blob: Descriptor): Promise<PushOutcome> {
   const { ports, bundle, target } = context;
   const first = context.first.get(blob.digest);
   const elsewhere = first !== undefined && first.repository !== repository ? first : undefined;
@@ -130,7 +130,6 @@ async function pushBlobTo(context: Context, repository: string, blob: Descriptor
       // Hashed again while it is sent: a medium that changed since the check can't get a wrong byte through.
       read: (start, end) => counted(readForPush(bundle, blob, start, end), ports.report, ports.onWrite),
       mountFrom,
-      force,
       signal: ports.signal,
     });
     if (outcome !== 'present') ports.onWrite();

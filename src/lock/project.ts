@@ -1,6 +1,6 @@
 import { dirname } from 'node:path';
 import { digestOf, hexOf } from '../core/digest.ts';
-import { BundleError, isBundleError } from '../core/errors.ts';
+import { BundleError, diskError, isBundleError, isSystemError } from '../core/errors.ts';
 import { byteOrder } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
 import { formatReference } from '../core/reference.ts';
@@ -52,7 +52,27 @@ export async function openProject(fs: FileSystem, options: OpenOptions): Promise
 const keyOf = (source: string): string => `${listName(source)}#${hexOf(digestOf(Buffer.from(source))).slice(0, 12)}`;
 
 async function readLock(fs: FileSystem, path: string): Promise<LockFile | undefined> {
-  return (await fs.stat(path)) === undefined ? undefined : parseLockFile(await fs.readFile(path, LIMITS.lockFileBytes), path);
+  const bytes = await readLockBytes(fs, path);
+  return bytes === undefined ? undefined : parseLockFile(bytes, path);
+}
+
+/** Links are followed: the lock is the user's own file, beside the manifest. @throws BundleError E_LOCK, E_DISK, E_LIMIT */
+async function readLockBytes(fs: FileSystem, path: string): Promise<Buffer | undefined> {
+  try {
+    return (await fs.stat(path)) === undefined ? undefined : await fs.readUserFile(path, LIMITS.lockFileBytes);
+  } catch (error) {
+    if (isBundleError(error) && error.code === 'E_NOT_REGULAR')
+      throw new BundleError('E_LOCK', `${path}: want a lock file, found something that is no file`, {
+        cause: error,
+        hint: 'move it away and run lock again',
+      });
+    if (isSystemError(error, 'ENOENT'))
+      throw new BundleError('E_LOCK', `${path} is a link to nothing`, {
+        cause: error,
+        hint: 'remove the link and run lock again',
+      });
+    throw diskError(error, `reading the lock ${path}`);
+  }
 }
 
 async function readListFile(fs: FileSystem, path: string): Promise<string> {
@@ -73,8 +93,7 @@ async function readListFile(fs: FileSystem, path: string): Promise<string> {
 /** Writes only when the bytes differ. @returns whether it was written */
 export async function writeLock(fs: FileSystem, path: string, lock: LockFile): Promise<boolean> {
   const bytes = encodeLockFile(lock);
-  const before = (await fs.stat(path)) === undefined ? undefined : await fs.readFile(path, LIMITS.lockFileBytes);
-  if (before?.equals(bytes)) return false;
+  if ((await readLockBytes(fs, path))?.equals(bytes)) return false;
   await writeFileDurable(fs, path, bytes);
   return true;
 }

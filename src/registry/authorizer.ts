@@ -3,6 +3,7 @@ import { type Challenge, parseChallenges } from './challenge.ts';
 import type { Clock } from './clock.ts';
 import type { Credential, CredentialStore } from './credentials.ts';
 import type { Endpoint } from './endpoint.ts';
+import { createFirstTry, type FirstTry } from './first-try.ts';
 import { checkRealm, mayReceiveCredentials } from './network-policy.ts';
 import { basicHeader, fetchToken, type Token } from './token.ts';
 import type { HttpResponse, Transport } from './transport.ts';
@@ -25,6 +26,8 @@ export interface Authorizer {
     sent: string | undefined,
     signal?: AbortSignal,
   ): Promise<string | undefined>;
+  /** Told of every outcome of a header that was given out: `status` is undefined when no answer came. */
+  learn(endpoint: Endpoint, sent: string | undefined, status: number | undefined): void;
   /** An anonymous answer to the challenge of a host that the registry redirected to; never with credentials. */
   answerElsewhere(host: URL, refused: HttpResponse, scopes: Scopes): Promise<string | undefined>;
   /** True when the token sent is past its stated life or 60 s: then even a 400 or 403 may mean "expired" (public ECR). */
@@ -32,7 +35,7 @@ export interface Authorizer {
 }
 
 type TokenEntry = { promise: Promise<Token>; value?: Token };
-type HostState = { challenge: Challenge | undefined; tokens: Map<string, TokenEntry> };
+type HostState = { challenge: Challenge | undefined; tokens: Map<string, TokenEntry>; passwords: FirstTry };
 
 export type AuthorizerOptions = Readonly<{
   transport: Transport;
@@ -47,7 +50,7 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
   const stateOf = (endpoint: Endpoint): HostState => {
     let state = hosts.get(endpoint.base.origin);
     if (state === undefined) {
-      state = { challenge: undefined, tokens: new Map() };
+      state = { challenge: undefined, tokens: new Map(), passwords: createFirstTry() };
       hosts.set(endpoint.base.origin, state);
     }
     return state;
@@ -99,7 +102,8 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
       return { header: `Bearer ${credential.token}`, issuedAt: clock.now(), expiresAt: Number.POSITIVE_INFINITY };
     if (credential !== undefined && !mayReceiveCredentials(endpoint.base, realm, options.allowRealms ?? []))
       throw foreignRealm(endpoint, realm, credential);
-    return fetchToken(transport, clock, { realm, service: challenge.parameters.service, scopes, credential, signal });
+    const from = options.allowRealms?.includes(realm.host) ? undefined : endpoint.base;
+    return fetchToken(transport, clock, { realm, from, service: challenge.parameters.service, scopes, credential, signal });
   }
 
   async function headerFor(
@@ -112,7 +116,11 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
   ) {
     if (challenge.scheme === 'bearer') return token(endpoint, repository, challenge, scopes, signal, refused);
     const credential = await credentialFor(endpoint, repository);
-    if (credential?.kind === 'basic') return basicHeader(credential);
+    if (credential?.kind === 'basic') {
+      const header = basicHeader(credential);
+      if (await stateOf(endpoint).passwords.mayUse(header, signal)) return header;
+      throw await refusedCredential(endpoint, repository);
+    }
     if (credential?.kind === 'registry') return `Bearer ${credential.token}`;
     throw new BundleError('E_AUTH', `${endpoint.login} asks for a user and a password (Basic), and none were found for it`, {
       hint: 'log in with docker, podman, oras or skopeo login, or name a file with --authfile',
@@ -164,6 +172,9 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
       const header = await headerFor(endpoint, repository, state.challenge, wanted, signal, sent);
       return header === sent ? undefined : header;
     },
+    learn(endpoint, sent, status) {
+      if (sent !== undefined) hosts.get(endpoint.base.origin)?.passwords.learn(sent, status);
+    },
     async answerElsewhere(host, refused, scopes) {
       const challenge = pick(parseChallenges(refused.headerLines('www-authenticate')));
       await refused.discard();
@@ -173,6 +184,7 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
       const asked = challenge.parameters.scope;
       const token = await fetchToken(transport, clock, {
         realm,
+        from: host,
         service: challenge.parameters.service,
         scopes: asked ? [asked] : scopes,
         credential: undefined,

@@ -128,11 +128,11 @@ async function openBlob(
     return undefined;
   }
   if (response.status === 206) {
-    requireIdentity(response, what);
-    return { body: response.body, start: rangeStart(response, position, blob.size, what) };
+    await requireIdentity(response, what);
+    return { body: response.body, start: await rangeStart(response, position, blob.size, what) };
   }
   if (response.status !== 200) throw blobFault(await readFault(response), response, endpoint, what);
-  requireIdentity(response, what);
+  await requireIdentity(response, what);
   const length = response.header('content-length');
   if (length !== undefined && Number(length) !== blob.size) {
     await response.discard();
@@ -142,7 +142,7 @@ async function openBlob(
 }
 
 /** Only a Content-Range that begins at or before what we asked for can be used. */
-function rangeStart(response: HttpResponse, position: number, size: number, what: string): number {
+async function rangeStart(response: HttpResponse, position: number, size: number, what: string): Promise<number> {
   const match = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(response.header('content-range') ?? '');
   const first = Number(match?.[1]);
   if (
@@ -151,6 +151,7 @@ function rangeStart(response: HttpResponse, position: number, size: number, what
     Number(match[2]) !== size - 1 ||
     (match[3] !== '*' && Number(match[3]) !== size)
   ) {
+    await response.discard();
     throw new BundleError(
       'E_REGISTRY',
       `${what}: asked for the bytes from ${position} on, got Content-Range ${JSON.stringify(response.header('content-range') ?? null)}`,

@@ -39,7 +39,7 @@ export interface RegistryClient {
   listReferrers(origin: string, repository: string, digest: Digest, signal?: AbortSignal): Promise<Referrers>;
   /** Runs `task` inside one slot of the global and of the host's limit. Every transfer goes through it. */
   inSlot<T>(origin: string, task: () => Promise<T>): Promise<T>;
-  /** A small text by http(s), without credentials. */
+  /** A small text by https, or by http from a host of `plainHttp`; without credentials. */
   fetchText(url: string, maxBytes: number, signal?: AbortSignal): Promise<string>;
   /** Requests sent so far. */
   readonly requests: number;
@@ -93,7 +93,8 @@ export function createRegistryClient(options: ClientOptions): RegistryClient {
     listTags: (origin, repository, signal) => listTags(send, endpoint(origin), repository, signal),
     listReferrers: (origin, repository, digest, signal) => listReferrers(send, endpoint(origin), repository, digest, signal),
     inSlot: (origin, task) => throttle.run(endpoint(origin).base.host, task),
-    fetchText: (url, maxBytes, signal) => fetchText(transport, url, maxBytes, signal),
+    fetchText: (url, maxBytes, signal) =>
+      fetchText({ transport, clock, plainHttp: options.plainHttp ?? [] }, url, maxBytes, signal),
     get requests() {
       return requests;
     },

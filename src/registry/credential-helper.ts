@@ -4,7 +4,13 @@ import { isObject } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { Credential } from './credentials.ts';
 
-export type HelperResult = Readonly<{ code: number | null; stdout: string; absent?: boolean; timedOut?: boolean }>;
+export type HelperResult = Readonly<{
+  code: number | null;
+  stdout: string;
+  absent?: boolean;
+  fault?: string;
+  timedOut?: boolean;
+}>;
 export type HelperRunner = (
   program: string,
   stdin: string,
@@ -34,6 +40,7 @@ export async function runCredentialHelper(
     return undefined;
   };
   if (result.absent) return skip('is not installed');
+  if (result.fault !== undefined) return skip(`could not be started (${result.fault})`);
   if (result.timedOut) return skip('did not answer in time');
   if (result.code !== 0) return result.stdout.trim() === NOT_FOUND ? undefined : skip(`failed with exit code ${result.code}`);
   let json: unknown;
@@ -57,14 +64,20 @@ const runProgram: HelperRunner = (program, stdin, env) =>
       timeout: LIMITS.credentialHelperMs,
       killSignal: 'SIGKILL',
     });
-    let stdout = '';
+    const chunks: Buffer[] = [];
+    let bytes = 0;
     child.stdout.on('data', (chunk: Buffer) => {
-      if (stdout.length < LIMITS.credentialHelperBytes) stdout += chunk.toString('utf8');
-      else child.kill('SIGKILL');
+      bytes += chunk.length;
+      if (bytes > LIMITS.credentialHelperBytes) child.kill('SIGKILL');
+      else chunks.push(chunk);
     });
     child.stdin.on('error', () => undefined); // a helper that does not read is no fault of ours
-    child.on('error', () => resolve({ code: null, stdout: '', absent: true }));
-    child.on('close', (code, signal) => resolve({ code, stdout, timedOut: signal === 'SIGKILL' }));
+    child.on('error', (error: NodeJS.ErrnoException) =>
+      resolve({ code: null, stdout: '', ...(error.code === 'ENOENT' ? { absent: true } : { fault: error.code ?? error.name }) }),
+    );
+    child.on('close', (code, signal) =>
+      resolve({ code, stdout: Buffer.concat(chunks).toString('utf8'), timedOut: signal === 'SIGKILL' }),
+    );
     child.stdin.end(`${server(stdin)}\n`);
   });
 

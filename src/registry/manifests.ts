@@ -80,7 +80,7 @@ export async function getManifest(
   });
   if (response.status !== 200) throw faultError(await readFault(response), what);
   const mediaType = withoutParameters(response.header('content-type') ?? '');
-  requireIdentity(response, what);
+  await requireIdentity(response, what);
   const bytes = await readAll(response.body, LIMITS.ociManifestBytes, what);
   const claimed = response.header('docker-content-digest');
   const digest = digestOf(
@@ -119,9 +119,10 @@ const lying = (what: string, want: string, got: string): BundleError =>
   new BundleError('E_DIGEST', `${what}: the registry answers with content of digest ${got}, want ${want}`, { origin: 'source' });
 
 /** @throws BundleError E_REGISTRY when the bytes were encoded on the way although we asked for them as they are */
-export function requireIdentity(response: HttpResponse, what: string): void {
+export async function requireIdentity(response: HttpResponse, what: string): Promise<void> {
   const encoding = response.header('content-encoding');
   if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
+    await response.discard();
     throw new BundleError(
       'E_REGISTRY',
       `${what}: the answer is encoded (${encoding.slice(0, 50)}), so its digest can't be checked`,

@@ -1,36 +1,24 @@
 import { isIP } from 'node:net';
 import { BundleError } from '../core/errors.ts';
+import { isLinkLocalAddress, isPrivateAddress } from './special-addresses.ts';
 
-/** Loopback, private, link-local and other addresses that no public registry may point us at (SSRF: oras-go CVE-2026-48978, regclient 2026-05). */
+/**
+ * Whether a host as written in a URL is a loopback, private, link-local or other address that no public registry may point us at
+ * (SSRF: oras-go CVE-2026-48978, regclient 2026-05). Other names are not looked up here: see public-lookup.ts.
+ */
 export function isPrivateHost(hostname: string): boolean {
-  const host = hostname.replace(/^\[|\]$/g, '').toLowerCase();
-  if (host === 'localhost' || host.endsWith('.localhost')) return true;
-  const version = isIP(host);
-  if (version === 4) return isPrivateV4(host);
-  if (version === 6) {
-    const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/.exec(host)?.[1];
-    if (mapped !== undefined) return isPrivateV4(mapped);
-    return host === '::' || host === '::1' || /^(fe[89ab]|f[cd])/.test(host) || host.startsWith('::ffff:');
-  }
-  return false;
+  const host = plain(hostname);
+  return host === 'localhost' || host.endsWith('.localhost') || isPrivateAddress(host);
 }
 
-/** 169.254.169.254 answers with credentials of the machine itself: no registry has business there, wherever it is. */
-const isLinkLocal = (hostname: string): boolean =>
-  /^(169\.254\.|\[?(::ffff:)?169\.254\.|\[?::ffff:a9fe:|\[?fe[89ab])/i.test(hostname);
+/** `[::1]` and `localhost.` as the system understands them. */
+const plain = (hostname: string): string =>
+  hostname
+    .replace(/^\[|\]$/g, '')
+    .replace(/\.+$/, '')
+    .toLowerCase();
 
-function isPrivateV4(host: string): boolean {
-  const [a, b] = host.split('.').map(Number) as [number, number];
-  return (
-    a === 0 ||
-    a === 10 ||
-    a === 127 ||
-    (a === 169 && b === 254) ||
-    (a === 172 && b >= 16 && b < 32) ||
-    (a === 192 && b === 168) ||
-    (a === 100 && b >= 64 && b < 128)
-  );
-}
+const isLinkLocal = (hostname: string): boolean => isLinkLocalAddress(plain(hostname));
 
 /** Same scheme, host and port: the only case in which an Authorization header may be sent again. `URL.host` leaves default ports out. */
 export const isSameOrigin = (a: URL, b: URL): boolean => a.protocol === b.protocol && a.host === b.host;

@@ -96,7 +96,8 @@ async function isQuota(response: HttpResponse): Promise<boolean> {
   return /pull rate limit/i.test((await readFault(response)).message);
 }
 
-const isTemporary = (status: number): boolean =>
+/** A status that another try may cure. */
+export const isTemporary = (status: number): boolean =>
   status === 429 || status === 408 || status === 499 || (status >= 500 && status !== 501 && status !== 505 && status !== 507);
 
 async function sendAuthorized(request: ApiRequest, options: SenderOptions): Promise<HttpResponse> {
@@ -106,7 +107,13 @@ async function sendAuthorized(request: ApiRequest, options: SenderOptions): Prom
   const own = isSameOrigin(request.url, endpoint.base);
   let authorization = own ? await authorizer.header(endpoint, repository, scopes, signal) : undefined;
   for (let attempt = 1; ; attempt++) {
-    const response = await followRedirects(request, authorization, options);
+    let response: HttpResponse | undefined;
+    try {
+      response = await followRedirects(request, authorization, options);
+    } finally {
+      const accepted = response !== undefined && !isSameOrigin(response.url, endpoint.base) ? 200 : response?.status;
+      if (own) authorizer.learn(endpoint, authorization, accepted);
+    }
     if (!own || attempt > 2 || !isSameOrigin(response.url, endpoint.base)) return response;
     if (
       response.status === 401 ||
@@ -135,6 +142,7 @@ async function followRedirects(
     const response = await options.transport.send({
       ...request,
       url,
+      from: url.hostname === request.endpoint.base.hostname ? undefined : request.endpoint.base,
       headers: { ...request.headers, ...(header === undefined ? {} : { authorization: header }) },
     });
     const location = response.header('location');

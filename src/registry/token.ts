@@ -7,12 +7,15 @@ import type { Credential } from './credentials.ts';
 import { checkRealm, checkRedirect } from './network-policy.ts';
 import { faultError, readFault } from './response-error.ts';
 import { backoffMs, isTransient, retryDelay } from './retry.ts';
+import { parseLocation } from './send.ts';
 import type { HttpRequest, HttpResponse, Transport } from './transport.ts';
 
 export type Token = Readonly<{ header: string; issuedAt: number; expiresAt: number }>;
 
 export type TokenRequest = Readonly<{
   realm: URL;
+  /** The registry that named it; undefined where the user did. */
+  from: URL | undefined;
   service: string | undefined;
   /** The one needed now first: some services read only one. */
   scopes: readonly string[];
@@ -51,17 +54,17 @@ const isPassing = (error: unknown): boolean =>
 async function fetchOnce(transport: Transport, clock: Clock, request: TokenRequest): Promise<Token> {
   const { credential } = request;
   if (credential?.kind === 'identity') {
-    const answer = await send(transport, oauthPost(request, credential.token), request.realm);
+    const answer = await send(transport, oauthPost(request, credential.token), request);
     if (answer.status !== 404 && answer.status !== 405) return readToken(answer, clock, request);
     await answer.discard();
     return readToken(
-      await send(transport, get(request, basic({ username: '<token>', password: credential.token })), request.realm),
+      await send(transport, get(request, basic({ username: '<token>', password: credential.token })), request),
       clock,
       request,
     );
   }
   const authorization = credential?.kind === 'basic' ? basic(credential) : undefined;
-  return readToken(await send(transport, get(request, authorization), request.realm), clock, request);
+  return readToken(await send(transport, get(request, authorization), request), clock, request);
 }
 
 function get(request: TokenRequest, authorization: string | undefined): HttpRequest {
@@ -90,18 +93,19 @@ function oauthPost(request: TokenRequest, refreshToken: string): HttpRequest {
 }
 
 /** Follows redirects of a token GET under the same rules as the registry's; credentials don't cross hosts, a POST is not redirected at all. */
-async function send(transport: Transport, request: HttpRequest, registry: URL): Promise<HttpResponse> {
-  let current = request;
+async function send(transport: Transport, request: HttpRequest, { realm: registry, from }: TokenRequest): Promise<HttpResponse> {
+  let current: HttpRequest = { ...request, from: from?.hostname === request.url.hostname ? undefined : from };
   for (let hop = 0; hop <= LIMITS.redirects; hop++) {
     const response = await transport.send(current);
     const location = response.header('location');
     if (response.status < 300 || response.status > 399 || location === undefined) return response;
     await response.discard();
-    const next = new URL(location, current.url);
+    const next = parseLocation(location, current.url);
     checkRedirect(current.url, next);
     checkRealm(registry, next);
     if (request.method !== 'GET') throw new BundleError('E_REDIRECT', `token service ${current.url.host} redirects a POST`);
-    current = { ...current, url: next, headers: next.host === current.url.host ? (current.headers ?? {}) : {} };
+    const namedBy = next.hostname === (from ?? registry).hostname ? undefined : (from ?? registry);
+    current = { ...current, url: next, from: namedBy, headers: next.host === current.url.host ? (current.headers ?? {}) : {} };
   }
   throw new BundleError('E_REDIRECT', `token service ${registry.host} redirects more than ${LIMITS.redirects} times`);
 }

@@ -1,7 +1,9 @@
 import { Agent, type Dispatcher, EnvHttpProxyAgent, request as undiciRequest } from 'undici';
-import { BundleError, isBundleError } from '../core/errors.ts';
+import { BundleError } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
+import { networkError } from './network-error.ts';
 import { proxyFor, proxyRefusal } from './proxy.ts';
+import { lookupFor, type Resolve } from './public-lookup.ts';
 import { createTlsContexts, type TlsContexts, type TlsOptions } from './tls.ts';
 
 /** A body that can be sent again from the start when a try fails. */
@@ -13,6 +15,8 @@ export type HttpRequest = Readonly<{
   headers?: Readonly<Record<string, string>>;
   body?: ReplayableBody;
   signal?: AbortSignal | undefined;
+  /** The host that named this one (a redirect, a token service): decides whether a private address is an answer to the name. */
+  from?: URL | undefined;
 }>;
 
 export type HttpResponse = Readonly<{
@@ -37,6 +41,8 @@ export type TransportOptions = TlsOptions &
     /** Take any certificate: for asking as a node does that was told so. Never for what is pulled or pushed. */
     anyCertificate?: boolean;
     environment?: Readonly<Record<string, string | undefined>>;
+    /** For tests: what names mean for hosts that others named. */
+    resolve?: Resolve;
     /** For tests: milliseconds. */
     timeouts?: Readonly<{ connect?: number; headers?: number; idle?: number }>;
   }>;
@@ -45,17 +51,18 @@ export type TransportOptions = TlsOptions &
 export function createTransport(options: TransportOptions = {}): Transport {
   const agents = new Map<string, Agency>();
   const contexts = createTlsContexts(options);
-  const agencyFor = (url: URL): Agency => {
-    let agency = agents.get(url.origin);
+  const agencyFor = ({ url, from }: HttpRequest): Agency => {
+    const key = from === undefined ? url.origin : `${url.origin} from ${from.hostname}`;
+    let agency = agents.get(key);
     if (agency === undefined) {
-      agency = createAgency(options, url, contexts);
-      agents.set(url.origin, agency);
+      agency = createAgency(options, url, from, contexts);
+      agents.set(key, agency);
     }
     return agency;
   };
   return {
     async send(request) {
-      const { dispatcher, proxy } = agencyFor(request.url);
+      const { dispatcher, proxy } = agencyFor(request);
       try {
         return await sendOnce(request, dispatcher, options);
       } catch (error) {
@@ -70,7 +77,7 @@ export function createTransport(options: TransportOptions = {}): Transport {
 
 type Agency = Readonly<{ dispatcher: Dispatcher; proxy: URL | undefined }>;
 
-function createAgency(options: TransportOptions, url: URL, contexts: TlsContexts): Agency {
+function createAgency(options: TransportOptions, url: URL, from: URL | undefined, contexts: TlsContexts): Agency {
   const certificates = options.anyCertificate ? { rejectUnauthorized: false } : {};
   const tls = url.protocol === 'https:' ? { secureContext: contexts.forHost(url.host), ...certificates } : {};
   const shared = {
@@ -78,7 +85,12 @@ function createAgency(options: TransportOptions, url: URL, contexts: TlsContexts
     pipelining: 1,
     keepAliveTimeout: 20_000,
     allowH2: false,
-    connect: { ...tls, timeout: options.timeouts?.connect ?? LIMITS.connectMs },
+    // Behind a proxy the proxy resolves: there is nothing to look at here.
+    connect: {
+      ...tls,
+      ...(from === undefined ? {} : { lookup: lookupFor(from.hostname, options.resolve) }),
+      timeout: options.timeouts?.connect ?? LIMITS.connectMs,
+    },
   };
   const env = options.environment ?? process.env;
   const proxy = proxyFor(url, env);
@@ -94,6 +106,9 @@ function createAgency(options: TransportOptions, url: URL, contexts: TlsContexts
   });
   return { dispatcher, proxy };
 }
+
+/** Reading a rest away is worth this long; then a new connection is cheaper. */
+const DISCARD_MS = 5000;
 
 async function sendOnce(request: HttpRequest, dispatcher: Dispatcher, options: TransportOptions): Promise<HttpResponse> {
   const { url, method } = request;
@@ -122,7 +137,7 @@ async function sendOnce(request: HttpRequest, dispatcher: Dispatcher, options: T
     header: (name) => headerLines(name)[0],
     body: guardBody(answer.body, request),
     discard: async () => {
-      await answer.body.dump({ limit: LIMITS.errorBodyBytes }).catch(() => undefined);
+      await answer.body.dump({ limit: LIMITS.errorBodyBytes, signal: AbortSignal.timeout(DISCARD_MS) }).catch(() => undefined);
     },
   };
 }
@@ -150,33 +165,4 @@ async function* guardBody(body: AsyncIterable<Uint8Array>, request: HttpRequest)
   } catch (error) {
     throw networkError(error, request);
   }
-}
-
-const TIMEOUTS = new Set(['UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT', 'ETIMEDOUT']);
-
-/** Names the host and the system's word, never the query (it can be a signed address) nor headers. */
-function networkError(error: unknown, request: HttpRequest, proxy?: URL): unknown {
-  if (isBundleError(error) || request.signal?.aborted) return error;
-  const codes = errorCodes(error);
-  const code = codes.find((c) => c !== 'UND_ERR_SOCKET') ?? codes[0];
-  const where = `${request.method} ${request.url.protocol}//${request.url.host}${request.url.pathname}`;
-  if (code === undefined) return error;
-  if (TIMEOUTS.has(code)) return new BundleError('E_TIMEOUT', `${where}: no answer in time (${code})`, { cause: error });
-  if (/^(ERR_TLS|ERR_SSL|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|EPROTO|HOSTNAME_MISMATCH|ERR_OSSL)/.test(code)) {
-    const hint =
-      code === 'EPROTO' || code === 'ERR_SSL_WRONG_VERSION_NUMBER'
-        ? `if ${request.url.host} speaks plain HTTP, say --plain-http ${request.url.host}`
-        : 'name the CA with --ca-file';
-    return new BundleError('E_TLS', `${where}: TLS failed: ${code}`, { cause: error, hint });
-  }
-  const hint = proxy === undefined ? undefined : `the environment names ${proxy.host} as the proxy for it`;
-  return new BundleError('E_NETWORK', `${where}: ${code}`, { cause: error, hint });
-}
-
-/** Codes of the error, its causes, and of an AggregateError's parts (several addresses tried). */
-function errorCodes(error: unknown, depth = 0): string[] {
-  if (!(error instanceof Error) || depth > 5) return [];
-  const own = typeof (error as NodeJS.ErrnoException).code === 'string' ? [(error as NodeJS.ErrnoException).code as string] : [];
-  const parts = error instanceof AggregateError ? error.errors.flatMap((part) => errorCodes(part, depth + 1)) : [];
-  return [...errorCodes(error.cause, depth + 1), ...parts, ...own];
 }

@@ -1,6 +1,6 @@
 import { algorithmOf, type Digest, digestOf } from '../core/digest.ts';
 import { BundleError } from '../core/errors.ts';
-import { createVerifier } from '../core/verified.ts';
+import { verified } from '../core/verified.ts';
 import type { RegistryContent, StoredBlob } from './content.ts';
 
 /**
@@ -41,19 +41,8 @@ export function verifiedContent(content: RegistryContent): RegistryContent {
 }
 
 /** All but the last chunk may be out when the bytes turn out wrong; the last one is never. @throws BundleError E_DIGEST, E_SIZE */
-async function* withheld(digest: Digest, blob: StoredBlob): AsyncGenerator<Uint8Array> {
-  const verifier = createVerifier({ digest, size: blob.size }, `blob ${digest}`, 'bundle');
-  let finished = false;
-  for await (const chunk of blob.open()) {
-    verifier.update(chunk);
-    if (verifier.received === blob.size && !finished) {
-      verifier.finish();
-      finished = true;
-    }
-    yield chunk;
-  }
-  if (!finished) verifier.finish();
-}
+const withheld = (digest: Digest, blob: StoredBlob): AsyncIterable<Uint8Array> =>
+  verified(blob.open(), { digest, size: blob.size }, `blob ${digest}`, 'bundle');
 
 async function drain(chunks: AsyncIterable<Uint8Array>): Promise<void> {
   for await (const _ of chunks);

@@ -94,6 +94,21 @@ describe('certificates of the registry client', () => {
     await rejectsWith(ask(transport, 'GET', other.url), 'E_TLS');
   });
 
+  it('for another name: the advice says which names the certificate has', async (t) => {
+    const ca = await createCertificateAuthority();
+    const caFile = join(await tempDir(t), 'ca.crt');
+    await writeFile(caFile, ca.cert);
+    const pair = await ca.server(['registry.corp.example']);
+    const server = createHttpsServer(pair, (_, response) => response.end());
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.2', resolve));
+    t.after(() => void server.close());
+    const url = new URL(`https://127.0.0.2:${(server.address() as AddressInfo).port}/`);
+    const error = await rejectsWith(ask(transportFor(t, { caFiles: [caFile] }), 'GET', url), 'E_TLS', /ALTNAME_INVALID/);
+    assert.match(error.hint ?? '', /not for 127\.0\.0\.2: it has .*registry\.corp\.example/);
+    const unknown = await rejectsWith(ask(transportFor(t, {}), 'GET', url), 'E_TLS');
+    assert.match(unknown.hint ?? '', /--ca-file/);
+  });
+
   it('that are broken, missing or keys are a usage error which names the file', async (t) => {
     const directory = await tempDir(t);
     const broken = join(directory, 'broken.crt');

@@ -162,6 +162,19 @@ describe('credential helpers', () => {
     assert.equal(userOf(await store.find('h', 'a')), 'file');
   });
 
+  it('one that is there but may not be run: the warning does not say it is missing', async (t) => {
+    const made = await home(t, { [DOCKER]: { credsStore: 'locked' }, 'docker-credential-locked': '#!/bin/sh\n' });
+    assert.equal(await made.store.find('h', 'a'), undefined);
+    assert.match(made.warnings[0] ?? '', /docker-credential-locked could not be started \(EACCES\)/);
+  });
+
+  it('a secret whose letters come in pieces is put together', async (t) => {
+    const made = await home(t, { [DOCKER]: { credsStore: 'slow' } });
+    const script = `#!/bin/sh\nprintf '{"Username":"u","Secret":"p\\303'; sleep 0.2; printf '\\244ss"}'\n`;
+    await writeFile(join(made.directory, 'docker-credential-slow'), script, { mode: 0o755 });
+    assert.equal(((await made.store.find('h', 'a')) as { password?: string }).password, 'päss');
+  });
+
   it('hang: a warning when its time is over', async (t) => {
     const run: HelperRunner = async () => ({ code: null, stdout: 'helper-canary', timedOut: true });
     const { store, warnings } = await home(t, { [DOCKER]: { credsStore: 'slow' } }, { run });

@@ -87,4 +87,30 @@ describe('stored credentials that are no longer good', () => {
     assert.match(`${error.message} ${error.hint}`, /\/home\/alice\/config\.json/);
     assert.ok(setup.registry.requests.filter((r) => r.headers.authorization !== undefined).length <= 2);
   });
+
+  it('stale-creds with Basic, eight requests at once: one finds out, and nobody sends them again', async (t) => {
+    const setup = await setUp(t, { switches: { auth: 'basic', anonymousPull: false }, credential: staleBasic });
+    const all = await Promise.allSettled(Array.from({ length: 8 }, () => pull(setup)));
+    for (const one of [...all, ...(await Promise.allSettled([pull(setup)]))])
+      assert.equal(one.status === 'rejected' && one.reason.code, 'E_AUTH');
+    assert.equal(setup.registry.requests.filter((r) => r.headers.authorization !== undefined).length, 1);
+  });
+
+  it('the right ones with Basic, eight requests at once: all go on, also when the first answer is lost', async (t) => {
+    const setup = await setUp(t, { switches: { auth: 'basic', anonymousPull: false }, credential: aliceBasic });
+    let lost = false;
+    setup.registry.onRequest((r) => {
+      if (lost || r.headers.authorization === undefined) return;
+      lost = true;
+      setup.registry.inject({ on: 'manifest', does: { kind: 'reset' } });
+    });
+    const all = await Promise.all(Array.from({ length: 8 }, () => pull(setup)));
+    assert.ok(all.every((m) => m.digest === setup.image.digest));
+  });
+
+  it('a token service that redirects to no URL at all is told by name', async (t) => {
+    const setup = await setUp(t, { switches: { auth: 'bearer', realmHost: 'same' } });
+    setup.registry.inject({ on: 'token', times: 9, does: { kind: 'redirect', to: 'https://[' } });
+    await rejectsWith(pull(setup), 'E_REDIRECT', /not a URL/);
+  });
 });

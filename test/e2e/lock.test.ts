@@ -248,7 +248,7 @@ describe('lock', () => {
 
 describe('image lists', () => {
   /** A web server that counts, for lists behind URLs. */
-  async function listServer(t: TestContext, answer: (url: string) => string) {
+  async function listServer(t: TestContext, j: Journey, answer: (url: string) => string) {
     const asked: string[] = [];
     const server = createServer((request, response) => {
       asked.push(request.url ?? '');
@@ -256,7 +256,9 @@ describe('image lists', () => {
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     t.after(() => server.close());
-    return { asked, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
+    const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+    j.allowPlainHttp(host);
+    return { asked, url: `http://${host}` };
   }
 
   const refsOf = (file: string): string[] => lockOf(file).items.map((item) => item.ref);
@@ -287,7 +289,7 @@ describe('image lists', () => {
   test('what a URL said is remembered in the lock: pull makes no request for it, --update asks again', async (t) => {
     const { j, app, web } = await withApp(t);
     let list = `${app}\n`;
-    const { asked, url } = await listServer(t, () => list);
+    const { asked, url } = await listServer(t, j, () => list);
     const file = await withLists(j, `${url}/images.txt`);
     const [origin] = j.origins;
     assert.equal((await j.lock(file)).code, 0);
@@ -307,9 +309,19 @@ describe('image lists', () => {
     assert.deepEqual(refsOf(file), [app, web]);
   });
 
+  test('a list by plain http from a host that --plain-http does not name is a usage error, and is not asked for', async (t) => {
+    const { j, app } = await withApp(t);
+    const { asked, url } = await listServer(t, j, () => `${app}\n`);
+    const file = await withLists(j, `${url}/images.txt`);
+    const ran = await j.run(['lock', '-f', file], { env: { BUNDLE_PLAIN_HTTP: j.origins[0].host } });
+    assert.equal(ran.code, 2, ran.stderr);
+    assert.ok(ran.stderr.includes(`--plain-http ${url.slice('http://'.length)}`), ran.stderr);
+    assert.deepEqual(asked, []);
+  });
+
   test('two lists of one address with different queries are two lists', async (t) => {
     const { j, app, web } = await withApp(t);
-    const { url } = await listServer(t, (path) => `${path.includes('a') ? app : web}\n`);
+    const { url } = await listServer(t, j, (path) => `${path.includes('a') ? app : web}\n`);
     const file = await withLists(j, `${url}/l?of=a`, `${url}/l?of=b`);
     assert.equal((await j.lock(file)).code, 0);
     assert.equal((await j.lock(file)).code, 0);
@@ -319,7 +331,7 @@ describe('image lists', () => {
 
   test('a URL whose images are all locked already is remembered too, so that the next pull asks nobody', async (t) => {
     const { j, app, web } = await withApp(t);
-    const { asked, url } = await listServer(t, () => `${app}\n${web}\n`);
+    const { asked, url } = await listServer(t, j, () => `${app}\n${web}\n`);
     const file = await j.manifest('lists', `images: [${app}, ${web}]`);
     assert.equal((await j.pull(file)).code, 0);
     await j.manifest('lists', `images: [${app}, ${web}]`, `imageLists: ["${url}/l"]`);

@@ -51,7 +51,7 @@ describe('pull --rehash', () => {
     await origin.put('team/app', '1.0', image);
     const file = await j.manifest('lumen', `images: [${origin.host}/team/app:1.0]`);
     assert.equal((await j.pull(file)).code, 0);
-    flipByte(join(j.bundle, 'blobs', (image.blobs[0]?.digest as string).replace(':', '/')));
+    flipByte(join(j.bundle, 'blobs', String(image.blobs[0]?.digest).replace(':', '/')));
     const verify = ['verify', j.bundle, '--trust', j.key.pub];
     assert.equal((await j.pull(file)).code, 0);
     const damaged = await j.run(verify);

@@ -6,7 +6,7 @@ import { exitCodeOf, isBundleError } from '../../src/core/errors.ts';
 import type { FileSystem } from '../../src/files/file-system.ts';
 import { rejectsWith } from '../support/assert-code.ts';
 import { buryOwners, createFaultFileSystem, type DiskFault, faultName, type Operation } from '../support/fault-file-system.ts';
-import { disk, type Journey, loadInto, startJourney, startStore, treeOf } from '../support/journey.ts';
+import { disk, type Journey, loadInto, nameless, startJourney, startStore, treeOf } from '../support/journey.ts';
 
 /** Once full, once broken, and read-only from there on. */
 function* faultsOf(operations: readonly Operation[]): Generator<Extract<DiskFault, { fail: string }>> {
@@ -46,6 +46,7 @@ async function failPullEverywhere(t: TestContext, journey: Journey, edition: num
   let faults = 0;
   for (const fault of faultsOf(counting.operations)) {
     // In turn, for time: the first pull and the update make the same kinds of change, so that each kind meets all three.
+    if (from === undefined && fault.at % 2 === 0) continue; // the update has every change of its own
     if ((fault.at + edition) % 3 !== ['ENOSPC', 'EIO', 'EROFS'].indexOf(fault.fail)) continue;
     const name = faultName(fault, counting.operations);
     const directory = journey.path();
@@ -57,7 +58,7 @@ async function failPullEverywhere(t: TestContext, journey: Journey, edition: num
     if (fault.fail === 'ENOSPC') assert.equal(code, 'E_DISK_FULL', name);
     count(codes, code);
     faults++;
-    const state = JSON.stringify(await treeOf(directory).catch(() => ({})));
+    const state = nameless(await treeOf(directory).catch(() => ({})));
     if (!states.has(state)) {
       states.add(state);
       await buryOwners(directory);
@@ -91,6 +92,7 @@ it('a load, with the disk of its state full, broken or read-only at every change
   await loadInto(store, bundle, undisturbed, { fs: counting });
   const want = await treeOf(undisturbed);
   const codes = new Map<string, number>();
+  const states = new Set<string>();
   for (const fault of faultsOf(counting.operations)) {
     const name = faultName(fault, counting.operations);
     const state = journey.path('state');
@@ -99,6 +101,9 @@ it('a load, with the disk of its state full, broken or read-only at every change
     const wrote = store.writes().length > 0;
     assert.equal(exit, wrote ? 9 : 7, `${name}: ended with ${code}, ${store.writes().length} writes`);
     count(codes, code);
+    const left = `${store.writes().length} ${nameless(await treeOf(state).catch(() => ({})))}`;
+    if (states.has(left)) continue;
+    states.add(left);
     await buryOwners(state);
     await loadInto(store, bundle, state);
     assert.deepEqual(await treeOf(state), want, `${name}: the state after the rerun, with nothing beside it`);

@@ -140,7 +140,9 @@ it('a load killed at every request to the target, sent or not', async (t) => {
   for (const loaded of [true, false]) {
     const count = await countRequests(b, loaded);
     let moved = 0;
+    let kills = 0;
     for (let at = 1; at <= count; at++) {
+      if (!loaded && at % 2 === 0) continue; // the update has every request of its own
       for (const when of ['lost', 'answer lost'] as const) {
         if (when === 'lost' && at > 1) continue; // request n unsent is request n - 1 answered in vain
         const name = `${loaded ? 'update' : 'first load'} killed at request ${at}, ${when}`;
@@ -150,11 +152,10 @@ it('a load killed at every request to the target, sent or not', async (t) => {
         await assert.rejects(loadInto(b.store, b.newer, root, { transport }), Killed, name);
         if ((await checkTarget(b, root, name)) === 'moved') moved++;
         await finish(b, root, name, !loaded);
+        kills++;
       }
     }
-    t.diagnostic(
-      `${loaded ? 'update' : 'first load'}: ${count + 1} kills at ${count} requests; in ${moved} of them tags had moved`,
-    );
+    t.diagnostic(`${loaded ? 'update' : 'first load'}: ${kills} kills at ${count} requests; in ${moved} of them tags had moved`);
   }
 });
 

@@ -4,7 +4,7 @@ import { cp, rm } from 'node:fs/promises';
 import { it, type TestContext } from 'node:test';
 import { isBundleError } from '../../src/core/errors.ts';
 import { buryOwners, createFaultFileSystem, type DiskFault, faultName, Killed, killsOf } from '../support/fault-file-system.ts';
-import { disk, type Journey, startJourney, treeOf } from '../support/journey.ts';
+import { disk, type Journey, nameless, startJourney, treeOf } from '../support/journey.ts';
 
 type Case = Readonly<{
   /** Puts the directory into the state that the run starts from. */
@@ -25,10 +25,6 @@ async function verdictOf(journey: Journey, directory: string): Promise<number | 
     return `${error.code}: ${error.message}`;
   }
 }
-
-/** Random names stand for themselves only. */
-const nameless = (tree: Record<string, string>): string =>
-  JSON.stringify(tree).replace(/(\.lock-(?:released-|stale-)?)[0-9a-f]{32}|(\.tmp-)[0-9a-f]{12}/g, '$1$2');
 
 async function killEverywhere(t: TestContext, journey: Journey, c: Case): Promise<void> {
   const undisturbed = journey.path('undisturbed');
@@ -106,6 +102,26 @@ async function killOnce(journey: Journey, directory: string, c: Case, fault: Dis
 
 it('the first pull, killed around every change', async (t) => {
   await killEverywhere(t, await startJourney(t), { start: async () => undefined, edition: 0, before: undefined });
+});
+
+it('the first pull with eight transfers at once, killed at changes all over', async (t) => {
+  const journey = await startJourney(t);
+  const undisturbed = journey.path('undisturbed');
+  const counting = createFaultFileSystem(disk);
+  await journey.pull(undisturbed, 0, counting, {}, 8);
+  const want = await treeOf(undisturbed);
+  let kills = 0;
+  for (let at = 7; at <= counting.operations.length; at += 5) {
+    const fault: DiskFault = { kill: (['before', 'torn', 'after'] as const)[at % 3] as 'torn', at };
+    const directory = journey.path();
+    const fs = createFaultFileSystem(disk, fault);
+    await assert.rejects(journey.pull(directory, 0, fs, {}, 8), Killed, `change ${at}`);
+    await buryOwners(directory);
+    await journey.pull(directory, 0, disk, {}, 8);
+    assert.deepEqual(await treeOf(directory), want, `change ${at}`);
+    kills++;
+  }
+  t.diagnostic(`${kills} kills`);
 });
 
 it('an update, killed around every change: the generation before stays whole until the new one is', async (t) => {

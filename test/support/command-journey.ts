@@ -153,6 +153,8 @@ export type Journey = Readonly<{
   lock(file: string, ...argv: string[]): Promise<Ran>;
   pull(file: string, ...argv: string[]): Promise<Ran>;
   load(...argv: string[]): Promise<Ran>;
+  /** Lets the commands ask one more host without TLS. */
+  allowPlainHttp(host: string): void;
   /** Name of a reference's repository at the target. */
   at(registry: TestRegistry, repository: string): string;
 }>;
@@ -165,9 +167,9 @@ export async function journey(t: Ending, options: Readonly<{ target?: TestRegist
   const target = await testRegistry(t, options.target);
   const key = testKey(dir, 'release');
   const hosts = [...origins, target].map(({ host }) => host);
-  const env = { BUNDLE_PLAIN_HTTP: hosts.join(','), HOME: dir, PATH: dir, TMPDIR: dir };
+  const env = () => ({ BUNDLE_PLAIN_HTTP: hosts.join(','), HOME: dir, PATH: dir, TMPDIR: dir });
   const runHere = (argv: readonly string[], given: RunOptions = {}): Promise<Ran> =>
-    bundle(argv, { ...given, env: { ...env, ...given.env } });
+    bundle(argv, { ...given, env: { ...env(), ...given.env } });
   return {
     dir,
     path,
@@ -193,6 +195,7 @@ export async function journey(t: Ending, options: Readonly<{ target?: TestRegist
         ...argv,
       ]),
     load: (...argv) => runHere(loadArguments(argv, path('bundle'), target, key, path('state'))),
+    allowPlainHttp: (host) => void hosts.push(host),
     at: (registry, repository) => `${registry.host.replace(':', '_')}/${repository}`,
   };
 }

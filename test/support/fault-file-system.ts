@@ -14,7 +14,6 @@ export type Change =
   | 'rename'
   | 'unlink'
   | 'rmdir'
-  | 'truncate'
   | 'syncDir'
   | 'syncFile';
 
@@ -163,13 +162,11 @@ export function createFaultFileSystem(inner: FileSystem, fault?: DiskFault): Fau
       return dead;
     },
     mkdir: withPath('mkdir', inner.mkdir),
-    mkdirNew: withPath('mkdir', inner.mkdirNew),
     create: (path, mode) => change('create', path, async () => writable(await hold(await inner.create(path, mode)), path)),
     append: (path) => change('append', path, async () => writable(await hold(await inner.append(path)), path)),
     rename: (from, to) => change('rename', `${from} -> ${to}`, () => inner.rename(from, to)),
     unlink: withPath('unlink', inner.unlink),
     rmdir: withPath('rmdir', inner.rmdir),
-    truncate: withPath('truncate', inner.truncate),
     syncDir: withPath('syncDir', inner.syncDir),
     syncFile: withPath('syncFile', inner.syncFile),
     openRead: (path) => read(async () => readable(await hold(await inner.openRead(path)))),

@@ -132,7 +132,8 @@ export async function startJourney(t: Ending) {
   const app = [await randomImage({ seed: 1, ...size }), await randomImage({ seed: 2, ...size })] as const;
   const tool = await randomIndex({ seed: 3, ...size, platforms: ['linux/amd64', 'linux/arm64'] });
   await putImage(origin.content, 'team/tool', '2.0', tool);
-  const client = clientOf([origin.host], { transport: readingTransport(origin.content) });
+  const transport = readingTransport(origin.content);
+  const client = clientOf([origin.host], { transport });
   const entry = (text: string, aliases: { repository: string; tag: string }[] = []): Manifest['images'][number] => ({
     ref: parseReference(`${origin.host}/${text}`),
     text,
@@ -169,7 +170,13 @@ export async function startJourney(t: Ending) {
     images: { app, tool },
     /** A path that does not exist yet. */
     path: (name = 'dir'): string => join(root, `${name}-${++serial}`),
-    pull: (directory: string, edition = 0, fs: FileSystem = disk, more: Partial<PullRequest> = {}): Promise<PullResult> =>
+    pull: (
+      directory: string,
+      edition = 0,
+      fs: FileSystem = disk,
+      more: Partial<PullRequest> = {},
+      transfers = 1,
+    ): Promise<PullResult> =>
       pull(
         {
           manifest,
@@ -181,7 +188,7 @@ export async function startJourney(t: Ending) {
           tool: 'bundle test',
           ...more,
         },
-        { fs, client, report: silent },
+        { fs, client: transfers === 1 ? client : clientOf([origin.host], { transport, concurrency: transfers }), report: silent },
       ),
     verify: (directory: string, more: Partial<VerifyOptions> = {}, fs: FileSystem = nodeFileSystem): Promise<VerifiedBundle> =>
       verifyBundle(fs, directory, { trust, now: NOW, ...more }),
@@ -239,6 +246,10 @@ export async function treeOf(root: string): Promise<Record<string, string>> {
   }
   return found;
 }
+
+/** A tree as text in which random names stand for themselves only: for telling states apart. */
+export const nameless = (tree: Record<string, string>): string =>
+  JSON.stringify(tree).replace(/(\.lock-(?:released-|stale-)?)[0-9a-f]{32}|(\.tmp-)[0-9a-f]{12}/g, '$1$2');
 
 /** The owner of a lock has a random token in it. */
 const contentOf = (name: string, bytes: Buffer): Buffer | string =>

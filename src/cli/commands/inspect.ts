@@ -70,6 +70,7 @@ export async function openGeneration(
   if (!sequences.includes(sequence))
     throw new BundleError('E_MISSING', `${directory} has no generation ${sequence}; it has ${sequences.join(', ')}`, {
       origin: 'bundle',
+      hint: 'name one of those, or none for the newest',
     });
   return { generation: await readGeneration(context.fs, directory, sequence), sequences };
 }

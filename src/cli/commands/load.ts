@@ -1,4 +1,4 @@
-import { BundleError } from '../../core/errors.ts';
+import { BundleError, isBundleError } from '../../core/errors.ts';
 import type { LoadResult } from '../../load/load.ts';
 import { type CommandDefinition, numberFlag } from '../command.ts';
 import type { Context } from '../context.ts';
@@ -81,7 +81,13 @@ export const loadCommand: CommandDefinition = {
         }
       }
       progress.end();
-      const mirrors = args['skip-mirrors'] ? undefined : await mirrorsAfterLoad(args, context, bundle, targets);
+      const mirrors = args['skip-mirrors']
+        ? undefined
+        : await mirrorsAfterLoad(args, context, bundle, targets).catch((error: unknown) => {
+            // The load is done and stays done: it is reported also when the mirrors are what failed.
+            if (!args.json) print(results, undefined, args, context);
+            throw afterLoad(error, results);
+          });
       print(results, mirrors, args, context);
       return 0;
     } finally {
@@ -96,10 +102,23 @@ const noTarget = (bundle: string): BundleError =>
     hint: `bundle load ${bundle} --registry 127.0.0.1:5000 --endpoint https://node-1:5000`,
   });
 
+function afterLoad(error: unknown, results: readonly LoadResult[]): unknown {
+  if (!isBundleError(error)) return error;
+  const hint = `${error.hint === undefined ? '' : `${error.hint}; `}the load itself is done: "bundle mirrors" does the rest`;
+  return new BundleError(error.code, error.message, {
+    hint,
+    origin: error.origin,
+    cause: error,
+    detail: { ...error.detail, targets: plain(results) },
+  });
+}
+
+const plain = (results: readonly LoadResult[]) =>
+  results.map((r) => ({ ...r, items: r.items.map(({ error: _error, ...item }) => item) }));
+
 function print(results: readonly LoadResult[], mirrors: MirrorsOutcome | undefined, args: Args, context: Context): void {
   if (args.json) {
-    const plain = results.map((r) => ({ ...r, items: r.items.map(({ error: _error, ...item }) => item) }));
-    printJson(context, { targets: plain, ...(mirrors === undefined ? {} : { mirrors }) });
+    printJson(context, { targets: plain(results), ...(mirrors === undefined ? {} : { mirrors }) });
     return;
   }
   for (const r of results) {
@@ -108,7 +127,7 @@ function print(results: readonly LoadResult[], mirrors: MirrorsOutcome | undefin
       r.outcome === 'unchanged'
         ? 'nothing to do, all is there'
         : r.outcome === 'dry-run'
-          ? 'would be loaded'
+          ? `${plural(r.tagsMoved, 'tag')} would move, the rest is as it should be`
           : `pushed ${formatBytes(r.bytesPushed)}, ${plural(r.tagsMoved, 'tag')} moved`;
     context.stdout(`${r.target}: "${r.name}" generation ${r.sequence}, ${plural(r.references, 'reference')}: ${what}\n`);
     if (refused > 0)

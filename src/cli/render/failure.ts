@@ -10,7 +10,7 @@ export function reportFailure(error: unknown, context: Context, options: { json:
   context.stderr(`error: ${message}\n`);
   const hint =
     known?.hint ??
-    (exitCode === 5 && known?.origin === 'bundle' ? 'the medium changed what was signed: copy the bundle again' : undefined);
+    (exitCode === 5 && known?.origin === 'bundle' ? 'this is not what was signed: copy the bundle again' : undefined);
   if (hint !== undefined) context.stderr(`  hint: ${hint}\n`);
   context.stderr(`  ${code}, exit code ${exitCode}\n`);
   if (known === undefined) context.stderr('  this is a fault of bundle itself; run again with -v and report what it prints\n');
