@@ -190,7 +190,7 @@ async function download(
   onBytes(from);
   const handle = resume ? await fs.append(path) : await fs.create(path);
   try {
-    if (from < blob.size || blob.size === 0) await copyInto(handle, from, fetch, verifier.update, onBytes);
+    if (from < blob.size || blob.size === 0) await copyInto(handle, blob.size, from, fetch, verifier.update, onBytes);
   } finally {
     await handle.close();
   }
@@ -208,12 +208,13 @@ async function hashPart(fs: FileSystem, path: string, update: (chunk: Uint8Array
 
 async function copyInto(
   handle: WriteHandle,
+  size: number,
   from: number,
   fetch: BlobFetch,
   update: (chunk: Uint8Array) => void,
   onBytes: (count: number) => void,
 ): Promise<void> {
-  const writer = createWriteBehind(handle, update); // hashes what it writes, and throws on the first byte too many before it is written
+  const writer = createWriteBehind(handle, size - from, update); // hashes what it writes, and throws on the first byte too many before it is written
   try {
     for await (const chunk of fetch(from)) {
       await writer.push(chunk);

@@ -7,7 +7,14 @@ const PIECE = 256 * 1024;
 const spare: Buffer[] = [];
 const SPARE = 32;
 
-/** Takes chunks of any size and hands on large pieces: `seen` has each piece right before it is written, while the next one fills. */
+const take = (bytes: number): Buffer =>
+  bytes < PIECE ? Buffer.allocUnsafe(bytes) : (spare.pop() ?? Buffer.allocUnsafeSlow(PIECE));
+
+function giveBack(piece: Buffer): void {
+  if (piece.length === PIECE && spare.length < SPARE) spare.push(piece);
+}
+
+/** Takes chunks of any size and writes large pieces: one is written while the next one fills. */
 export type WriteBehind = Readonly<{
   /** Copies the chunk, so that it may be used again. @throws whatever `seen` or an earlier write threw */
   push(chunk: Uint8Array): Promise<void>;
@@ -17,53 +24,51 @@ export type WriteBehind = Readonly<{
   salvage(): Promise<void>;
 }>;
 
-/** @param seen gets exactly the bytes that are written, before they are; what it throws ends the writing */
-export function createWriteBehind(handle: WriteHandle, seen: (piece: Uint8Array) => void): WriteBehind {
-  let piece = spare.pop() ?? Buffer.allocUnsafeSlow(PIECE);
-  let other = spare.pop() ?? Buffer.allocUnsafeSlow(PIECE);
+/**
+ * @param expected bytes to come, as far as is known: small ones get small memory; more may come
+ * @param seen gets exactly the bytes that are written, before they are; what it throws ends the writing
+ */
+export function createWriteBehind(handle: WriteHandle, expected: number, seen: (piece: Uint8Array) => void): WriteBehind {
+  const bytes = Math.min(PIECE, Math.max(expected, 1));
+  let piece: Buffer | undefined;
   let length = 0;
   let writing: Promise<void> = Promise.resolve();
   let refused = false;
 
-  async function flush(): Promise<void> {
+  async function flush(full: Buffer): Promise<void> {
     await writing;
-    const full = piece.subarray(0, length);
+    const content = full.subarray(0, length);
     try {
-      seen(full);
+      seen(content);
     } catch (error) {
       refused = true;
       throw error;
     }
-    writing = handle.write(full);
-    writing.catch(() => undefined); // thrown by the next await
-    [piece, other] = [other, piece];
+    piece = undefined;
     length = 0;
+    writing = handle.write(content).then(() => giveBack(full));
+    writing.catch(() => undefined); // thrown by the next await
   }
-
-  const release = (): void => {
-    for (const buffer of [piece, other]) if (spare.length < SPARE) spare.push(buffer);
-  };
 
   return {
     async push(chunk) {
       for (let done = 0; done < chunk.length; ) {
-        const part = chunk.subarray(done, done + PIECE - length);
+        piece ??= take(bytes);
+        const part = chunk.subarray(done, done + piece.length - length);
         piece.set(part, length);
         length += part.length;
         done += part.length;
-        if (length === PIECE) await flush();
+        if (length === piece.length) await flush(piece);
       }
     },
     async end() {
-      if (length > 0) await flush();
+      if (piece !== undefined) await flush(piece);
       await writing;
-      release();
     },
     async salvage() {
       try {
         await writing;
-        if (!refused && length > 0) await handle.write(piece.subarray(0, length));
-        release();
+        if (!refused && piece !== undefined) await handle.write(piece.subarray(0, length));
       } catch {
         // The file is as long as it got.
       }

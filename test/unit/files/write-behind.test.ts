@@ -29,7 +29,7 @@ describe('writing behind', () => {
     const all = prng.bytes(3 * MiB + 17);
     const file = memoryHandle();
     const seen: Buffer[] = [];
-    const writer = createWriteBehind(file.handle, (piece) => void seen.push(Buffer.from(piece)));
+    const writer = createWriteBehind(file.handle, all.length, (piece) => void seen.push(Buffer.from(piece)));
     for (let at = 0; at < all.length; ) {
       const chunk = Buffer.from(all.subarray(at, at + 1 + prng.int(MiB)));
       at += chunk.length;
@@ -42,9 +42,18 @@ describe('writing behind', () => {
     assert.ok(file.calls() < 20, `${file.calls()} writes`);
   });
 
+  it('takes more than was expected', async () => {
+    const file = memoryHandle();
+    const writer = createWriteBehind(file.handle, 3, () => undefined);
+    await writer.push(Buffer.from('abcdefgh'));
+    await writer.push(Buffer.from('ij'));
+    await writer.end();
+    assert.equal(file.bytes().toString(), 'abcdefghij');
+  });
+
   it('writes nothing of nothing', async () => {
     const file = memoryHandle();
-    const writer = createWriteBehind(file.handle, () => assert.fail('nothing to see'));
+    const writer = createWriteBehind(file.handle, 0, () => assert.fail('nothing to see'));
     await writer.push(new Uint8Array());
     await writer.end();
     assert.equal(file.calls(), 0);
@@ -52,19 +61,18 @@ describe('writing behind', () => {
 
   it('does not write what was refused when it was seen', async () => {
     const file = memoryHandle();
-    const writer = createWriteBehind(file.handle, () => {
+    const writer = createWriteBehind(file.handle, 9, () => {
       throw new Error('one byte too many');
     });
-    await writer.push(Buffer.alloc(10));
-    await assert.rejects(writer.end(), /one byte too many/);
+    await assert.rejects(writer.push(Buffer.alloc(10)), /one byte too many/);
     await writer.salvage();
     assert.equal(file.calls(), 0);
   });
 
   it('keeps what came in when the source breaks off', async () => {
     const file = memoryHandle();
-    const writer = createWriteBehind(file.handle, () => undefined);
     const all = createPrng(8).bytes(MiB + 1000);
+    const writer = createWriteBehind(file.handle, 2 * MiB, () => undefined);
     await writer.push(all);
     await writer.salvage();
     assert.ok(file.bytes().equals(all));
@@ -72,7 +80,7 @@ describe('writing behind', () => {
 
   it('a failed write is thrown by a later call, and is not thrown again when the rest is salvaged', async () => {
     const file = memoryHandle(2);
-    const writer = createWriteBehind(file.handle, () => undefined);
+    const writer = createWriteBehind(file.handle, 4 * MiB, () => undefined);
     await assert.rejects(
       async () => {
         for (let i = 0; i < 40; i++) await writer.push(Buffer.alloc(64 * 1024));
