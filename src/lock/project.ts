@@ -59,7 +59,10 @@ async function readLock(fs: FileSystem, path: string): Promise<LockFile | undefi
 /** Links are followed: the lock is the user's own file, beside the manifest. @throws BundleError E_LOCK, E_DISK, E_LIMIT */
 async function readLockBytes(fs: FileSystem, path: string): Promise<Buffer | undefined> {
   try {
-    return (await fs.stat(path)) === undefined ? undefined : await fs.readUserFile(path, LIMITS.lockFileBytes);
+    const kind = (await fs.stat(path))?.kind;
+    if (kind === undefined) return undefined;
+    // A pipe in its place would wait for a writer for ever.
+    return await (kind === 'link' ? fs.readUserFile(path, LIMITS.lockFileBytes) : fs.readFile(path, LIMITS.lockFileBytes));
   } catch (error) {
     if (isBundleError(error) && error.code === 'E_NOT_REGULAR')
       throw new BundleError('E_LOCK', `${path}: want a lock file, found something that is no file`, {

@@ -117,7 +117,7 @@ describe('flags from the environment', () => {
       },
     });
     assert.equal(load.code, 0, load.stderr);
-    assert.match(load.stdout, /would be loaded/);
+    assert.match(load.stdout, /would move/);
   });
 
   test('the command line wins', async (t) => {
