@@ -96,11 +96,12 @@ export function createBlobStore(fs: FileSystem, root: string): BlobStore {
   }
 
   // Once per run and folder, not for each of a thousand small blobs.
-  const made = new Set<string>();
-  const makeDirectory = async (path: string): Promise<void> => {
-    if (made.has(path)) return;
-    await fs.mkdir(path);
-    made.add(path);
+  const made = new Map<string, Promise<void>>();
+  const makeDirectory = (path: string): Promise<void> => {
+    const pending = made.get(path) ?? fs.mkdir(path);
+    made.set(path, pending);
+    pending.catch(() => made.delete(path));
+    return pending;
   };
 
   return {

@@ -47,7 +47,7 @@ describe('the lock beside a manifest', () => {
     };
     const fs = {
       ...nodeFileSystem,
-      readUserFile: (path: string, max: number) => (path === lock ? denied(path) : nodeFileSystem.readUserFile(path, max)),
+      readFile: (path: string, max: number) => (path === lock ? denied(path) : nodeFileSystem.readFile(path, max)),
     };
     const error = await rejectsWith(open(fs), 'E_DISK');
     assert.ok(error.message.includes(lock));
