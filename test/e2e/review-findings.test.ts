@@ -121,3 +121,24 @@ describe('pull into a bundle with a damaged older generation', () => {
     assert.equal(readJson(join(directory, 'bundle.json')).predicate.name, 'lumen');
   });
 });
+
+describe('a slip in --endpoint', () => {
+  test('is found before anything is pushed', async (t) => {
+    const j = await journey(t);
+    await j.origins[0].put('team/app', '1.0', await randomIndex({ seed: 1 }));
+    const { directory } = await loaded(t, 'lumen', j);
+    j.target.requests.splice(0);
+    const flags = [
+      '--registry',
+      j.target.host,
+      '--trust',
+      j.key.pub,
+      '--state',
+      j.path('state'),
+      '--registries-yaml',
+      j.path('r.yaml'),
+    ];
+    assert.equal((await j.run(['load', directory, '--endpoint', 'node-1:5000', ...flags])).code, 2);
+    assert.deepEqual(j.target.requests, []);
+  });
+});

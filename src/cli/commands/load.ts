@@ -37,9 +37,12 @@ export const loadCommand: CommandDefinition = {
     const { load } = await import('../../load/load.ts');
     const { newestSeen } = await import('../../load/state.ts');
     const { parseTarget } = await import('../../load/target.ts');
+    const { parseEndpoint } = await import('../../k3s/endpoint.ts');
     const { verifyBundle } = await import('../../bundle/verify.ts');
     if (args.registry === undefined || args.registry.length === 0) throw noTarget(String(args.bundle));
     const targets = args.registry.map(parseTarget);
+    // Before anything moves: a slip in what is needed last must not end a load that is done.
+    for (const endpoint of args.endpoint ?? []) parseEndpoint(endpoint);
     const stateRoot = args.state ?? DEFAULT_STATE;
     const wanted = numberFlag(args, 'generation', 1, Number.MAX_SAFE_INTEGER);
     const trust = await trustFor(args, context);
