@@ -3,7 +3,7 @@ import { type Digest, digestOf, hexOf, isDigest } from '../core/digest.ts';
 import { BundleError } from '../core/errors.ts';
 import { byteOrder, parseStrictJson, prettyJson } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
-import { formatReference, isRepository, isTag, parseReference } from '../core/reference.ts';
+import { isFullReference, isRepository, isTag } from '../core/reference.ts';
 
 /** The signed list of everything in a generation: an in-toto statement, https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md */
 export const STATEMENT_TYPE = 'https://in-toto.io/Statement/v1';
@@ -64,14 +64,6 @@ const statement = z.strictObject({
 export type Content = z.infer<typeof content>;
 export type Predicate = z.infer<typeof predicate>;
 export type Statement = z.infer<typeof statement>;
-
-function isFullReference(text: string): boolean {
-  try {
-    return formatReference(parseReference(text)) === text;
-  } catch {
-    return false;
-  }
-}
 
 function isAlias(text: string): boolean {
   const at = text.lastIndexOf(':');

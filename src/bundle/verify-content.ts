@@ -54,6 +54,14 @@ export function throwProblems(problems: readonly BundleError[]): void {
   });
 }
 
+function requireListed(listed: ReadonlyMap<Digest, number>, d: Descriptor): void {
+  const size = listed.get(d.digest);
+  if (size === undefined)
+    throw new BundleError('E_UNLISTED', `${d.digest} is needed, but the statement does not list it`, { origin: 'bundle' });
+  if (size === d.size) return;
+  throw new BundleError('E_SIZE', `${d.digest}: ${d.size} bytes by its parent, ${size} by the statement`, { origin: 'bundle' });
+}
+
 /** Reads (and so hashes) every manifest from the roots that the statement names. */
 export async function walkContents(
   generation: Generation,
@@ -61,14 +69,8 @@ export async function walkContents(
   listed: ReadonlyMap<Digest, number>,
 ): Promise<VerifiedContent[]> {
   const read = (d: Descriptor): Promise<Uint8Array> => {
-    const size = listed.get(d.digest);
-    if (size === undefined)
-      throw new BundleError('E_UNLISTED', `${d.digest} is needed, but the statement does not list it`, { origin: 'bundle' });
-    if (size !== d.size)
-      throw new BundleError('E_SIZE', `${d.digest}: ${d.size} bytes by its parent, ${size} by the statement`, {
-        origin: 'bundle',
-      });
-    return store.readWhole({ digest: d.digest, size }, LIMITS.ociManifestBytes);
+    requireListed(listed, d);
+    return store.readWhole(d, LIMITS.ociManifestBytes);
   };
   const contents: VerifiedContent[] = [];
   for (const content of generation.statement.predicate.contents) {
@@ -98,13 +100,7 @@ export function requireReachable(contents: readonly VerifiedContent[], listed: R
     for (const graph of [target, original]) {
       for (const d of [...(graph?.manifests ?? []).map((m) => m.descriptor), ...(graph?.blobs ?? [])]) {
         reached.add(d.digest);
-        const size = listed.get(d.digest);
-        if (size === undefined)
-          throw new BundleError('E_UNLISTED', `${d.digest} is needed, but the statement does not list it`, { origin: 'bundle' });
-        if (size !== d.size)
-          throw new BundleError('E_SIZE', `${d.digest}: ${d.size} bytes by its parent, ${size} by the statement`, {
-            origin: 'bundle',
-          });
+        requireListed(listed, d);
       }
     }
   }

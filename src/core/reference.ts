@@ -110,3 +110,12 @@ export function targetRepository(ref: Pick<Reference, 'origin' | 'repository'>):
     throw bad(name, `the name at the target is not a repository name of at most ${LIMITS.repositoryChars} characters`);
   return name;
 }
+
+/** True when a text is the full form of a reference: what {@link formatReference} writes, and nothing else. */
+export function isFullReference(text: string): boolean {
+  try {
+    return formatReference(parseReference(text)) === text;
+  } catch {
+    return false;
+  }
+}

@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { type Digest, isDigest } from '../core/digest.ts';
 import { BundleError } from '../core/errors.ts';
 import { byteOrder, parseStrictJson, prettyJson } from '../core/json.ts';
-import { formatReference, parseReference } from '../core/reference.ts';
+import { formatReference, isFullReference, parseReference } from '../core/reference.ts';
 
 /** `manifests/<name>.lock.json`: what every reference meant, when, and where it was asked. */
 const digest = z.custom<Digest>(isDigest, 'not a sha256 or sha512 digest');
@@ -46,14 +46,6 @@ const lockFile = z.strictObject({
 export type LockItem = z.infer<typeof item>;
 export type LockedList = z.infer<typeof list>;
 export type LockFile = z.infer<typeof lockFile>;
-
-function isFullReference(text: string): boolean {
-  try {
-    return formatReference(parseReference(text)) === text;
-  } catch {
-    return false;
-  }
-}
 
 /** @throws BundleError E_LOCK with the path inside the file of each fault */
 export function parseLockFile(bytes: Uint8Array, fileName: string): LockFile {
