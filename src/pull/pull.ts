@@ -1,32 +1,27 @@
 import { type BlobStore, createBlobStore } from '../bundle/blob-store.ts';
 import { collectGarbage } from '../bundle/garbage.ts';
 import {
-  addSignature,
-  commitGeneration,
   contentKey,
   type Generation,
   initLayout,
   listGenerations,
-  type NamedBytes,
   readGeneration,
   refreshCopies,
   requireFolders,
   sweepGenerations,
 } from '../bundle/generation.ts';
-import { signatureName } from '../bundle/layout.ts';
 import type { Digest } from '../core/digest.ts';
 import { BundleError, diskError } from '../core/errors.ts';
 import type { Reporter } from '../core/progress.ts';
 import { formatReference } from '../core/reference.ts';
 import { type DirectoryLock, withDirectoryLock } from '../files/directory-lock.ts';
 import type { FileSystem } from '../files/file-system.ts';
-import { type LockFile, lockTime, newestResolution } from '../lock/lock-file.ts';
+import { type LockFile, newestResolution } from '../lock/lock-file.ts';
 import type { Manifest } from '../manifest/manifest.ts';
 import type { RegistryClient } from '../registry/client.ts';
 import type { PrivateKey } from '../sign/private-key.ts';
-import { createKeySigner } from '../sign/signer.ts';
-import { signStatement } from '../sign/statement-signature.ts';
-import { draftGeneration, type GenerationDraft } from './contents.ts';
+import { addMissingSignatures, commit, createdAfter, requireUnexpired } from './commit.ts';
+import { draftGeneration } from './contents.ts';
 import { fetchAll, type ItemOutcome, jobsOf, missingJobs } from './fetch.ts';
 import { createStoreFirstReader, type PlannedItem, planItem } from './plan.ts';
 
@@ -171,26 +166,6 @@ async function run(request: PullRequest, ports: PullPorts, lock: DirectoryLock |
   };
 }
 
-/** Every load would refuse it: better said here, where it can be helped. @throws BundleError E_EXPIRED */
-function requireUnexpired(
-  { sequence, created, expires }: GenerationDraft['predicate'],
-  { now = Date.now, report }: PullPorts,
-): void {
-  if (expires === undefined) return;
-  const left = Date.parse(expires) - now();
-  const hint = 'run "bundle pull --renew": it gives the same content a new date';
-  if (left <= 0) throw new BundleError('E_EXPIRED', `generation ${sequence} is there, but it expired at ${expires}`, { hint });
-  if (left < (Date.parse(expires) - Date.parse(created)) / 2)
-    report({ type: 'warning', text: `generation ${sequence} expires at ${expires}; ${hint}` });
-}
-
-/** The lock's newest resolution, but never before the generation it follows: taking an image out must not make the rest look older. */
-function createdAfter(previous: Generation | undefined, lock: LockFile): string {
-  const resolved = lockTime(newestResolution(lock) * 1000);
-  const before = previous?.statement.predicate.created ?? '';
-  return before > resolved ? before : resolved;
-}
-
 function requireSameName(previous: Generation | undefined, name: string, directory: string): void {
   const found = previous?.statement.predicate.name;
   if (found === undefined || found === name) return;
@@ -273,39 +248,4 @@ async function requireSpace(fs: FileSystem, directory: string, bytes: number): P
     hint: 'free some space or name another place with -o; nothing was written',
     detail: { needed, free },
   });
-}
-
-async function signAll(keys: readonly PrivateKey[], statementBytes: Uint8Array): Promise<NamedBytes[]> {
-  const files: NamedBytes[] = [];
-  for (const key of keys)
-    files.push({ name: signatureName(key.publicKey.keyid), bytes: await signStatement(createKeySigner(key), statementBytes) });
-  return files;
-}
-
-async function commit(
-  request: PullRequest,
-  ports: PullPorts,
-  lock: DirectoryLock,
-  store: BlobStore,
-  unsafe: GenerationDraft['predicate']['blobs'],
-  draft: GenerationDraft,
-): Promise<void> {
-  ports.report({ type: 'phase', phase: 'commit' });
-  const signatures = await signAll(request.keys, draft.statementBytes);
-  await store.sync(unsafe);
-  await lock.check();
-  ports.signal?.throwIfAborted();
-  await commitGeneration(ports.fs, request.directory, { sequence: draft.sequence, files: [...draft.files, ...signatures] });
-}
-
-async function addMissingSignatures(
-  fs: FileSystem,
-  directory: string,
-  generation: Generation,
-  keys: readonly PrivateKey[],
-): Promise<void> {
-  const there = new Set(generation.signatures.map((s) => s.name));
-  const missing = keys.filter((key) => !there.has(signatureName(key.publicKey.keyid)));
-  for (const signature of await signAll(missing, generation.statementBytes))
-    await addSignature(fs, directory, generation.sequence, signature);
 }
