@@ -2,7 +2,7 @@ import { type Annotations, type Descriptor, foldedField, isStringRecord, parseDe
 import { BundleError } from './errors.ts';
 import { parseStrictJson, shown } from './json.ts';
 import { LIMITS } from './limits.ts';
-import { isImageManifestType, isIndexType, isSchema1Type, MEDIA_TYPE } from './media-types.ts';
+import { isImageManifestType, isIndexType, isSchema1Type } from './media-types.ts';
 
 export type ImageManifest = Readonly<{
   kind: 'manifest';
@@ -111,6 +111,3 @@ export function encodeIndex(mediaType: string, manifests: readonly unknown[], an
   const body = { schemaVersion: 2, mediaType, manifests, ...(annotations ? { annotations } : {}) };
   return Buffer.from(JSON.stringify(body));
 }
-
-export const isDockerType = (mediaType: string): boolean =>
-  mediaType === MEDIA_TYPE.dockerList || mediaType === MEDIA_TYPE.dockerManifest;

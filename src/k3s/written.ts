@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { BundleError } from '../core/errors.ts';
 import { isObject } from '../core/json.ts';
-import { canonical, type Mirror, type Registries, type RegistryAuth, type RegistryTls } from './registries.ts';
+import { canonical, type Mirror, type RegistryAuth, type RegistryTls } from './registries.ts';
 
 /**
  * What `bundle` put into registries.yaml for one bundle, kept in the state as JSON:
@@ -41,20 +41,4 @@ export function parseWritten(value: unknown, where: string): Written {
     Object.values(value.configs).every(isConfig);
   if (!good) throw new BundleError('E_MIRRORS', `${where} is not a record of written mirrors`, { origin: 'host' });
   return value as Written;
-}
-
-const recordOf = <T>(entries: Iterable<readonly [string, T]>): Record<string, T> =>
-  Object.fromEntries([...entries].sort(([a], [b]) => (a < b ? -1 : 1)));
-
-/** The record for a model, names sorted so that the same content is the same JSON. */
-export function writtenOf({ mirrors, configs }: Registries): Written {
-  return {
-    mirrors: recordOf(mirrors),
-    configs: recordOf(
-      [...configs].map(([name, { auth, tls }]) => [
-        name,
-        { ...(auth === undefined ? {} : { auth: authHash(auth) }), ...(tls === undefined ? {} : { tls }) },
-      ]),
-    ),
-  };
 }

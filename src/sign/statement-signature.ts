@@ -3,8 +3,6 @@ import { BundleError } from '../core/errors.ts';
 import { MEDIA_TYPE } from '../core/media-types.ts';
 
 /** The name of a signer's file beside the statement (docs/design.md, "The bundle directory"). */
-export const signatureFileName = (keyid: string): string => `${keyid}.sigstore.json`;
-
 /**
  * Signs exactly these bytes: a Sigstore bundle v0.3 (JSON) with one DSSE signature and no log entry or timestamp. The same statement and a
  * deterministic signer give the same bytes.

@@ -150,7 +150,7 @@ async function writeMirrors(
 
 async function targetFile(args: Args, context: Context): Promise<string> {
   if (args['registries-yaml'] !== undefined) return args['registries-yaml'];
-  if ((await context.fs.stat(K3S))?.kind === 'directory') return `${K3S}/registries.yaml`;
+  if ((await context.fs.stat(K3S))?.kind === 'directory') return (await import('../../k3s/install.ts')).REGISTRIES_FILE;
   throw new BundleError('E_USAGE', `no k3s here (${K3S} is missing) and no file named`, {
     hint: 'print it with -o -, or name the file with --registries-yaml',
   });
