@@ -4,12 +4,13 @@ import { BundleError, diskError, isBundleError } from '../core/errors.ts';
 import { createVerifier, readAll, verified } from '../core/verified.ts';
 import { removeFile } from '../files/durable-write.ts';
 import type { FileSystem, WriteHandle } from '../files/file-system.ts';
+import { readAhead } from '../files/read-ahead.ts';
 import { createWriteBehind } from '../files/write-behind.ts';
 import { BLOBS, blobPath, INGEST, ingestPath } from './layout.ts';
 
 type Blob = Pick<Descriptor, 'digest' | 'size'>;
 
-/** Bytes of a blob from an offset on; called again from 0 when a resumed download turns out wrong. */
+/** Bytes of a blob from an offset on, in pieces that the store takes over; called again from 0 when a resumed download turns out wrong. */
 export type BlobFetch = (from: number) => AsyncIterable<Uint8Array>;
 
 export type Stored = 'present' | 'resumed' | 'fetched';
@@ -85,7 +86,7 @@ export function createBlobStore(fs: FileSystem, root: string): BlobStore {
           throw new BundleError('E_SIZE', `blob ${blob.digest}: has ${handle.size} bytes, want ${blob.size}`, {
             origin: 'bundle',
           });
-        yield* handle.read(start, end);
+        yield* readAhead(handle, start, end);
       } finally {
         await handle.close();
       }
@@ -203,22 +204,29 @@ async function download(
   resume: boolean,
 ): Promise<void> {
   const verifier = createVerifier(blob, `blob ${blob.digest}`, 'source');
-  if (resume) await hashPart(fs, path, verifier.update);
-  const from = verifier.received;
-  onBytes(from);
-  const handle = resume ? await fs.append(path) : await fs.create(path);
   try {
-    if (from < blob.size || blob.size === 0) await copyInto(handle, blob.size, from, fetch, verifier.update, onBytes);
-  } finally {
-    await handle.close();
+    if (resume) await hashPart(fs, path, verifier.update);
+    const from = verifier.received;
+    onBytes(from);
+    const handle = resume ? await fs.append(path) : await fs.create(path);
+    try {
+      if (from < blob.size || blob.size === 0) await copyInto(handle, from, fetch, verifier.update, onBytes);
+    } finally {
+      await handle.close();
+    }
+  } catch (error) {
+    verifier.drop();
+    throw error;
   }
-  verifier.finish();
+  await verifier.finish();
 }
 
-async function hashPart(fs: FileSystem, path: string, update: (chunk: Uint8Array) => void): Promise<void> {
+type Update = (chunk: Uint8Array) => Promise<void> | undefined;
+
+async function hashPart(fs: FileSystem, path: string, update: Update): Promise<void> {
   const handle = await fs.openRead(path);
   try {
-    for await (const chunk of handle.read()) update(chunk);
+    for await (const chunk of readAhead(handle, 0, handle.size)) await update(chunk);
   } finally {
     await handle.close();
   }
@@ -226,21 +234,21 @@ async function hashPart(fs: FileSystem, path: string, update: (chunk: Uint8Array
 
 async function copyInto(
   handle: WriteHandle,
-  size: number,
   from: number,
   fetch: BlobFetch,
-  update: (chunk: Uint8Array) => void,
+  update: Update,
   onBytes: (count: number) => void,
 ): Promise<void> {
-  const writer = createWriteBehind(handle, size - from, update); // hashes what it writes, and throws on the first byte too many before it is written
+  const writer = createWriteBehind(handle, update); // hashes what it writes, and throws on the first byte too many before it is written
   try {
-    for await (const chunk of fetch(from)) {
-      await writer.push(chunk);
-      onBytes(chunk.length);
+    for await (const piece of fetch(from)) {
+      const count = piece.length;
+      await writer.push(piece);
+      onBytes(count);
     }
     await writer.end();
   } catch (error) {
-    await writer.salvage();
+    await writer.settle();
     throw error;
   }
 }

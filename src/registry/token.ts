@@ -110,6 +110,9 @@ async function send(transport: Transport, request: HttpRequest, { realm: registr
   throw new BundleError('E_REDIRECT', `token service ${registry.host} redirects more than ${LIMITS.redirects} times`);
 }
 
+/** A number, or text of one. Not `Number` of anything else: of an object with a `toString` of its own it throws. */
+const seconds = (value: unknown): number => (typeof value === 'number' || typeof value === 'string' ? Number(value) : Number.NaN);
+
 async function readToken(response: HttpResponse, clock: Clock, request: TokenRequest): Promise<Token> {
   const what = `token service ${request.realm.host}${request.scopes[0] === undefined ? '' : ` for ${request.scopes[0]}`}`;
   if (response.status !== 200) {
@@ -134,7 +137,7 @@ async function readToken(response: HttpResponse, clock: Clock, request: TokenReq
   if (typeof value !== 'string' || value === '' || value.length > LIMITS.tokenHeaderBytes || /[^\x21-\x7e]/.test(value)) {
     throw new BundleError('E_AUTH', `${what}: the answer has no usable "token" or "access_token"`);
   }
-  const stated = isObject(json) ? Number(json.expires_in) : Number.NaN;
+  const stated = isObject(json) ? seconds(json.expires_in) : Number.NaN;
   // 60 s where nothing is said (token spec), from receipt and not from `issued_at`: clocks differ. Renewed 5 s early.
   const life = Number.isFinite(stated) && stated > 0 ? Math.min(stated, 86_400) : 60;
   const now = clock.now();

@@ -1,9 +1,10 @@
-import { Agent, type Dispatcher, EnvHttpProxyAgent, request as undiciRequest } from 'undici';
-import { BundleError } from '../core/errors.ts';
+import { Agent, buildConnector, type Dispatcher, EnvHttpProxyAgent } from 'undici';
 import { LIMITS } from '../core/limits.ts';
+import { exchange } from './exchange.ts';
 import { networkError } from './network-error.ts';
 import { proxyFor, proxyRefusal } from './proxy.ts';
 import { lookupFor, type Resolve } from './public-lookup.ts';
+import { createReceiver } from './receive.ts';
 import { createTlsContexts, type TlsContexts, type TlsOptions } from './tls.ts';
 
 /** A body that can be sent again from the start when a try fails. */
@@ -24,6 +25,7 @@ export type HttpResponse = Readonly<{
   url: URL;
   header(name: string): string | undefined;
   headerLines(name: string): readonly string[];
+  /** In pieces that belong to the reader (`givePiece` when done with one). */
   body: AsyncIterable<Uint8Array>;
   /** Reads the rest away (bounded) so that the connection can be used again. */
   discard(): Promise<void>;
@@ -94,6 +96,11 @@ function createAgency(options: TransportOptions, url: URL, from: URL | undefined
   };
   const env = options.environment ?? process.env;
   const proxy = proxyFor(url, env);
+  if (proxy === undefined && url.protocol === 'http:') {
+    const connect: buildConnector.connector = (to, done) =>
+      buildConnector({ ...shared.connect, onread: createReceiver() })(to, done);
+    return { dispatcher: new Agent({ ...shared, connect }), proxy };
+  }
   if (proxy === undefined) return { dispatcher: new Agent(shared), proxy };
   const dispatcher = new EnvHttpProxyAgent({
     ...shared,
@@ -115,53 +122,36 @@ async function sendOnce(request: HttpRequest, dispatcher: Dispatcher, options: T
   const headers: Record<string, string> = { 'user-agent': 'bundle', 'accept-encoding': 'identity', ...request.headers };
   if (request.body !== undefined) headers['content-length'] = String(request.body.length);
   else if (method === 'POST' || method === 'PUT' || method === 'PATCH') headers['content-length'] = '0';
-  const answer = await undiciRequest(url, {
+  const answer = await exchange(dispatcher, {
+    origin: url.origin,
+    path: `${url.pathname}${url.search}`,
     method,
     headers,
-    dispatcher,
     // undici closes the connection after a HEAD unless told not to: a new handshake for each blob that is asked for.
     reset: false,
     body: (request.body?.open() ?? null) as Uint8Array | null,
     headersTimeout: options.timeouts?.headers ?? LIMITS.headersMs,
     bodyTimeout: options.timeouts?.idle ?? LIMITS.bodyIdleMs,
-    ...(request.signal ? { signal: request.signal } : {}),
+    signal: request.signal,
   });
   const headerLines = (name: string): readonly string[] => {
     const value = answer.headers[name];
     return value === undefined ? [] : Array.isArray(value) ? value : [value];
   };
   return {
-    status: answer.statusCode,
+    status: answer.status,
     url,
     headerLines,
     header: (name) => headerLines(name)[0],
-    body: guardBody(answer.body, request),
-    discard: async () => {
-      await answer.body.dump({ limit: LIMITS.errorBodyBytes, signal: AbortSignal.timeout(DISCARD_MS) }).catch(() => undefined);
-    },
+    body: namedErrors(answer.body, request),
+    discard: () => answer.discard(LIMITS.errorBodyBytes, DISCARD_MS),
   };
 }
 
-/** Turns a broken body into a named error and refuses a drip that would hold a connection for ever. */
-async function* guardBody(body: AsyncIterable<Uint8Array>, request: HttpRequest): AsyncGenerator<Uint8Array> {
-  let windowStart = Date.now();
-  let windowBytes = 0;
+/** A body that breaks off does so with a named error. */
+async function* namedErrors(body: AsyncIterable<Uint8Array>, request: HttpRequest): AsyncGenerator<Uint8Array> {
   try {
-    for await (const chunk of body) {
-      windowBytes += chunk.length;
-      const elapsed = Date.now() - windowStart;
-      if (elapsed > LIMITS.slowWindowMs) {
-        if (windowBytes < LIMITS.slowBytesPerWindow) {
-          throw new BundleError(
-            'E_TIMEOUT',
-            `${request.url.host} sent only ${windowBytes} bytes in ${Math.round(elapsed / 1000)} s`,
-          );
-        }
-        windowStart = Date.now();
-        windowBytes = 0;
-      }
-      yield chunk;
-    }
+    yield* body;
   } catch (error) {
     throw networkError(error, request);
   }
