@@ -35,6 +35,7 @@ function contentOf(bundle: VerifiedBundle): RegistryContent {
         ? undefined
         : { size, open: (start = 0, end = size) => bundle.store.readPart({ digest, size }, start, end) };
     },
+    repositories: async () => [...repositories.keys()].sort(byteOrder),
     async tags(repository) {
       const found = repositories.get(repository);
       return found === undefined ? undefined : [...found.tags.keys()].sort(byteOrder);

@@ -1,4 +1,5 @@
 import { type Answer, jsonAnswer } from './answer.ts';
+import { etagOf, notModified } from './condition.ts';
 import type { Exchange, Service, WritingService } from './exchange.ts';
 import { parseRange } from './range.ts';
 import { Refusal } from './refusal.ts';
@@ -9,13 +10,15 @@ type BlobRoute = Readonly<{ repository: string; digest: string }>;
 const unknown = (digest: string): Refusal =>
   new Refusal(404, 'BLOB_UNKNOWN', 'this repository has no such blob', { detail: { digest } });
 
-/** GET and HEAD of a blob: distribution-spec "Pulling blobs", with one byte range. @throws Refusal 400, 404, 416 */
+/** GET and HEAD of a blob: distribution-spec "Pulling blobs", with one byte range and If-None-Match. @throws Refusal 400, 404, 416 */
 export async function getBlob(service: Service, exchange: Exchange, route: BlobRoute): Promise<Answer> {
   const digest = digestIn(route.digest);
   const blob = await service.content.blob(route.repository, digest);
   if (blob === undefined) throw unknown(digest);
+  const unchanged = notModified(exchange.headers, digest);
+  if (unchanged !== undefined) return unchanged;
   const { size } = blob;
-  const tag = `"${digest}"`;
+  const tag = etagOf(digest);
   const headers = {
     'Content-Type': 'application/octet-stream',
     'Docker-Content-Digest': digest,

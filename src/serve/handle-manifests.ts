@@ -3,8 +3,9 @@ import { isBundleError } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
 import { readAll } from '../core/verified.ts';
 import type { Answer } from './answer.ts';
+import { etagOf, notModified } from './condition.ts';
 import { contentLength, type Exchange, type Service, type WritingService } from './exchange.ts';
-import { checkComplete, checkedManifest, digestFor, mediaTypeOf } from './manifest-check.ts';
+import { checkedManifest, digestFor, incomplete, mediaTypeOf, missingFrom, sparseWarning } from './manifest-check.ts';
 import { Refusal } from './refusal.ts';
 import { referenceIn, tagIn } from './route.ts';
 
@@ -16,13 +17,16 @@ const TAG_PARAMETERS = 100;
 const unknown = (reference: string): Refusal =>
   new Refusal(404, 'MANIFEST_UNKNOWN', 'this repository has no such manifest', { detail: { reference } });
 
-/** GET and HEAD: the stored bytes under the stored type, whatever Accept says. @throws Refusal 400, 404 */
-export async function getManifest(service: Service, route: ManifestRoute): Promise<Answer> {
+/** GET and HEAD: the stored bytes under the stored type, whatever Accept says; 304 for If-None-Match. @throws Refusal 400, 404 */
+export async function getManifest(service: Service, exchange: Exchange, route: ManifestRoute): Promise<Answer> {
   const reference = referenceIn(route.reference);
   const found = await service.content.manifest(route.repository, reference);
   if (found === undefined) throw unknown(reference);
-  const headers = { 'Content-Type': found.mediaType, 'Docker-Content-Digest': found.digest, ETag: `"${found.digest}"` };
-  return { status: 200, headers, body: found.bytes };
+  const { digest, mediaType, bytes } = found;
+  const unchanged = notModified(exchange.headers, digest);
+  if (unchanged !== undefined) return unchanged;
+  const headers = { 'Content-Type': mediaType, 'Docker-Content-Digest': digest, ETag: etagOf(digest) };
+  return { status: 200, headers, body: bytes };
 }
 
 /** @throws Refusal 400, 413 */
@@ -35,7 +39,8 @@ export async function putManifest(service: WritingService, exchange: Exchange, r
   const digest = digestFor(reference, bytes);
   const mediaType = mediaTypeOf(exchange.headers['content-type'], bytes);
   const manifest = checkedManifest(bytes, mediaType);
-  if (!service.acceptSparse) await checkComplete(content, repository, manifest);
+  const missing = await missingFrom(content, repository, manifest);
+  if (missing.length > 0 && !service.acceptSparse) throw incomplete(manifest, missing);
   await content.putManifest(repository, { mediaType, digest, bytes }, isDigest(reference) ? extraTags : [reference]);
   const subject = service.referrersApi ? manifest.subject : undefined;
   return {
@@ -45,6 +50,7 @@ export async function putManifest(service: WritingService, exchange: Exchange, r
       'Docker-Content-Digest': digest,
       ...(subject === undefined ? {} : { 'OCI-Subject': subject.digest }),
       ...(extraTags.length === 0 ? {} : { 'OCI-Tag': extraTags }),
+      ...(missing.length === 0 ? {} : { Warning: sparseWarning(manifest, missing) }),
     },
   };
 }

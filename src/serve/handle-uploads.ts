@@ -3,7 +3,7 @@ import type { Answer } from './answer.ts';
 import { contentLength, type Exchange, type WritingService } from './exchange.ts';
 import { parseContentRange, uploadRange } from './range.ts';
 import { Refusal } from './refusal.ts';
-import { digestIn } from './route.ts';
+import { digestIn, digestParameter } from './route.ts';
 import type { Upload } from './uploads.ts';
 
 type UploadRoute = Readonly<{ repository: string; id: string }>;
@@ -23,15 +23,13 @@ const progress = (upload: Upload): Record<string, string> => ({
 export async function postUpload(service: WritingService, exchange: Exchange, repository: string): Promise<Answer> {
   const { uploads } = service.writing;
   const { query } = exchange;
-  const mount = query.get('mount');
-  if (mount !== null && (await tryMount(service, exchange, repository, digestIn(mount))))
-    return stored(repository, digestIn(mount));
-  const wanted = mount === null ? query.get('digest') : null;
-  if (wanted === null) {
+  const mount = digestParameter(query, 'mount');
+  if (mount !== undefined && (await tryMount(service, exchange, repository, mount))) return stored(repository, mount);
+  const digest = digestParameter(query, 'digest');
+  if (mount !== undefined || digest === undefined) {
     const upload = await uploads.start(repository, algorithmIn(query.get('digest-algorithm')));
     return { status: 202, headers: progress(upload) };
   }
-  const digest = digestIn(wanted);
   const upload = await uploads.start(repository, algorithmOf(digest));
   try {
     await uploads.receive(upload, exchange.body(), digest);
@@ -104,7 +102,7 @@ export const patchUpload = (service: WritingService, exchange: Exchange, route: 
 /** PUT: the last chunk, or all, or nothing more; then the digest decides. @throws Refusal 400, 404, 413, 416 */
 export const putUpload = (service: WritingService, exchange: Exchange, route: UploadRoute): Promise<Answer> =>
   exclusively(service, route, async (upload) => {
-    const digest = digestIn(exchange.query.get('digest') ?? '');
+    const digest = digestParameter(exchange.query, 'digest') ?? digestIn('');
     checkContinues(exchange, upload);
     await service.writing.uploads.receive(upload, exchange.body(), digest);
     await service.writing.uploads.finish(upload, digest);

@@ -1,7 +1,7 @@
 import type { Answer } from './answer.ts';
 import type { Exchange, Service, WritingService } from './exchange.ts';
 import { deleteBlob, getBlob, ping } from './handle-blobs.ts';
-import { listReferrers, listTags } from './handle-discovery.ts';
+import { listReferrers, listRepositories, listTags } from './handle-discovery.ts';
 import { deleteManifest, getManifest, putManifest } from './handle-manifests.ts';
 import { deleteUpload, getUpload, patchUpload, postUpload, putUpload } from './handle-uploads.ts';
 import { Refusal } from './refusal.ts';
@@ -32,7 +32,9 @@ async function read(service: Service, exchange: Exchange, route: Route): Promise
     case 'blob':
       return getBlob(service, exchange, route);
     case 'manifest':
-      return getManifest(service, route);
+      return getManifest(service, exchange, route);
+    case 'catalog':
+      return listRepositories(service, exchange);
     case 'tags':
       return listTags(service, exchange, route.repository);
     case 'referrers':

@@ -42,10 +42,13 @@ export function digestFor(reference: string, bytes: Uint8Array): Digest {
 }
 
 /**
- * Everything that the manifest needs must be in its repository already; foreign layers live elsewhere, and a subject may come later or never.
- * @throws Refusal 400 MANIFEST_BLOB_UNKNOWN
+ * What the manifest needs and its repository lacks, the first hundred; foreign layers live elsewhere, and a subject may come later or never.
  */
-export async function checkComplete(content: RegistryContent, repository: string, manifest: OciManifest): Promise<void> {
+export async function missingFrom(
+  content: RegistryContent,
+  repository: string,
+  manifest: OciManifest,
+): Promise<readonly Digest[]> {
   const missing: Digest[] = [];
   for (const digest of new Set(neededBy(manifest))) {
     const found =
@@ -53,11 +56,22 @@ export async function checkComplete(content: RegistryContent, repository: string
     if (!found) missing.push(digest);
     if (missing.length >= NAMED) break;
   }
-  if (missing.length === 0) return;
-  const what = manifest.kind === 'index' ? 'manifests' : 'blobs';
-  throw new Refusal(400, 'MANIFEST_BLOB_UNKNOWN', `this repository lacks ${what} that the manifest names`, {
-    detail: { missing },
-  });
+  return missing;
+}
+
+const lacks = (manifest: OciManifest): string =>
+  `this repository lacks ${manifest.kind === 'index' ? 'manifests' : 'blobs'} that the manifest names`;
+
+export const incomplete = (manifest: OciManifest, missing: readonly Digest[]): Refusal =>
+  new Refusal(400, 'MANIFEST_BLOB_UNKNOWN', lacks(manifest), { detail: { missing } });
+
+/** A header's worth: 20 sha512 digests are 2 800 bytes, and distribution-spec "Warnings" allows 4 096 in all. */
+const WARNED = 20;
+
+/** The `Warning` of a push that was taken although things are missing (distribution-spec "Warnings"): code 299, and `-` for the agent. */
+export function sparseWarning(manifest: OciManifest, missing: readonly Digest[]): string {
+  const rest = missing.length > WARNED ? ', and more' : '';
+  return `299 - "${lacks(manifest)}: ${missing.slice(0, WARNED).join(', ')}${rest}"`;
 }
 
 function neededBy(manifest: OciManifest): Digest[] {

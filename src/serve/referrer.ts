@@ -8,21 +8,23 @@ export type Referrer = Readonly<{ subject: Digest; descriptor: Descriptor }>;
 
 /** The entry of a manifest in the referrers list of its subject: distribution-spec "Listing Referrers". */
 export function referrerOf(stored: StoredManifest): Referrer | undefined {
-  const manifest = parsed(stored);
-  if (manifest?.subject === undefined) return undefined;
+  const manifest = parsedManifest(stored);
+  return manifest?.subject && { subject: manifest.subject.digest, descriptor: descriptorOf(stored, manifest) };
+}
+
+export function descriptorOf(stored: StoredManifest, manifest: OciManifest): Descriptor {
   const artifactType = artifactTypeOf(manifest);
-  const descriptor = {
+  return {
     mediaType: stored.mediaType,
     digest: stored.digest,
     size: stored.bytes.length,
     ...(artifactType === undefined ? {} : { artifactType }),
     ...(manifest.annotations === undefined ? {} : { annotations: manifest.annotations }),
   };
-  return { subject: manifest.subject.digest, descriptor };
 }
 
 /** A store keeps whatever it was given (tests put broken manifests there on purpose); what can't be read refers to nothing. */
-function parsed(stored: StoredManifest): OciManifest | undefined {
+export function parsedManifest(stored: StoredManifest): OciManifest | undefined {
   try {
     return parseOciManifest(stored.bytes, stored.mediaType, stored.digest);
   } catch (error) {

@@ -105,6 +105,73 @@ for (const store of STORES) {
       assert.equal((await call('GET', url, { headers: { range: 'bytes=0-9', 'if-range': `"${digest}"` } })).status, 206);
     });
 
+    test('odd ranges: several, huge, empty parts, none at all in the empty blob', async (t) => {
+      const { call } = await bench(t, store);
+      const body = bytes(2048);
+      const digest = await pushBlob(call, 'r', body);
+      const get = (range: string, path = `/v2/r/blobs/${digest}`) => call('GET', path, { headers: { range } });
+      for (const whole of [
+        'bytes=0-1,5-6',
+        'bytes=0-1, -5',
+        'bytes=,0-1',
+        'bytes=-',
+        'bytes',
+        'bits=0-1',
+        'bytes=0x0-1',
+        'bytes=0-1-2',
+      ]) {
+        const reply = await get(whole);
+        assert.equal(reply.status, 200, whole);
+        assert.equal(reply.body.compare(body), 0);
+        assert.equal(reply.headers['accept-ranges'], 'bytes');
+      }
+      const huge = '9'.repeat(400);
+      assert.deepEqual((await get(`bytes=2000-${huge}`)).body, body.subarray(2000));
+      assert.equal((await get(`bytes=-${huge}`)).headers['content-range'], 'bytes 0-2047/2048');
+      assertRefused(await get(`bytes=${huge}-`), 416, 'SIZE_INVALID');
+      const empty = `/v2/r/blobs/${await pushBlob(call, 'r', Buffer.alloc(0))}`;
+      for (const range of ['bytes=0-', 'bytes=0-0', 'bytes=-1']) {
+        const reply = await get(range, empty);
+        assertRefused(reply, 416, 'SIZE_INVALID');
+        assert.equal(reply.headers['content-range'], 'bytes */0');
+      }
+    });
+
+    test('If-Range takes the strong tag only; anything else means the whole', async (t) => {
+      const { call } = await bench(t, store);
+      const digest = await pushBlob(call, 'r', bytes(2048));
+      const status = async (condition: string) =>
+        (await call('GET', `/v2/r/blobs/${digest}`, { headers: { range: 'bytes=0-9', 'if-range': condition } })).status;
+      assert.equal(await status(`"${digest}"`), 206);
+      for (const other of [`W/"${digest}"`, digest, '*', 'Sat, 21 Nov 2026 11:00:00 GMT'])
+        assert.equal(await status(other), 200, other);
+    });
+
+    test('If-None-Match with the tag of a blob is 304 without a body, before any range; another tag is 200', async (t) => {
+      const { call } = await bench(t, store);
+      const body = bytes(2048);
+      const digest = await pushBlob(call, 'r', body);
+      const url = `/v2/r/blobs/${digest}`;
+      const { etag } = (await call('HEAD', url)).headers;
+      assert.equal(etag, `"${digest}"`);
+      for (const method of ['GET', 'HEAD']) {
+        for (const held of [`"${digest}"`, `W/"${digest}"`, `"x", W/"y",${etag} , "z"`, '*', digest]) {
+          const reply = await call(method, url, { headers: { 'if-none-match': held, range: 'bytes=0-9' } });
+          assert.equal(reply.status, 304, held);
+          assert.equal(reply.body.length, 0);
+          assert.equal(reply.headers.etag, etag);
+          assert.equal(reply.headers['content-length'], undefined);
+          assert.equal(reply.headers['transfer-encoding'], undefined);
+        }
+        for (const other of ['"x"', `"${digest}`, `"${digest.toUpperCase()}"`, 'W/*', '']) {
+          const reply = await call(method, url, { headers: { 'if-none-match': other } });
+          assert.equal(reply.status, 200, other);
+          assert.equal(reply.headers['content-length'], '2048');
+        }
+      }
+      assert.equal((await call('GET', `/v2/r/blobs/${ABSENT}`, { headers: { 'if-none-match': '*' } })).status, 404);
+    });
+
     test('a deleted blob is gone at once, in that repository only, and can be pushed again', async (t) => {
       const { call } = await bench(t, store);
       const body = bytes(100);

@@ -100,6 +100,74 @@ for (const store of STORES) {
       }
     });
 
+    test('ten tags by parameter are all taken, and OCI-Tag names each; the same twice is one', async (t) => {
+      const { call } = await bench(t, store);
+      const { bytes: body, digest, mediaType } = await pushImage(call, 'm');
+      const tags = Array.from({ length: 10 }, (_, i) => `t${i}`);
+      const query = [...tags, 't0'].map((tag) => `tag=${tag}`).join('&');
+      const reply = await call('PUT', `/v2/m/manifests/${digest}?${query}`, { body, headers: { 'content-type': mediaType } });
+      assert.equal(reply.status, 201);
+      assert.equal(reply.headers['oci-tag'], tags.join(', '));
+      assert.deepEqual(JSON.parse((await call('GET', '/v2/m/tags/list')).body.toString()).tags, tags);
+    });
+
+    test('If-None-Match with the tag of a manifest is 304, by digest and by tag, until the tag moves', async (t) => {
+      const { call } = await bench(t, store);
+      const [a, b] = [await pushImage(call, 'm', {}, 'v1'), await pushImage(call, 'm')];
+      const held = { headers: { ...TWO_ACCEPTS, 'if-none-match': `"other", W/"${a.digest}"` } };
+      for (const reference of ['v1', a.digest]) {
+        for (const method of ['GET', 'HEAD']) {
+          const reply = await call(method, `/v2/m/manifests/${reference}`, held);
+          assert.equal(reply.status, 304);
+          assert.equal(reply.body.length, 0);
+          assert.equal(reply.headers.etag, `"${a.digest}"`);
+          assert.equal(reply.headers['docker-content-digest'], a.digest);
+          assert.equal(reply.headers['content-length'], undefined);
+        }
+      }
+      await call('PUT', '/v2/m/manifests/v1', { body: b.bytes, headers: { 'content-type': b.mediaType } });
+      const moved = await call('GET', '/v2/m/manifests/v1', held);
+      assert.equal(moved.status, 200);
+      assert.deepEqual(moved.body, b.bytes);
+      assertRefused(await call('GET', '/v2/m/manifests/none', { headers: { 'if-none-match': '*' } }), 404, 'MANIFEST_UNKNOWN');
+    });
+
+    test('a sparse push is warned of what is missing, in at most 4096 bytes; a whole one is not', async (t) => {
+      const { call } = await bench(t, store, { acceptSparse: true });
+      const children = Array.from({ length: 200 }, (_, i) => ({ ...absent, digest: digestOf(Buffer.from(`${i}`), 'sha512') }));
+      const warning = async (value: object): Promise<string | undefined> => {
+        const { reply } = await pushManifest(call, 'm', value, 'sparse');
+        assert.equal(reply.status, 201, reply.body.toString());
+        return reply.headers.warning;
+      };
+      assert.equal(
+        await warning(index([absent])),
+        `299 - "this repository lacks manifests that the manifest names: ${absent.digest}"`,
+      );
+      const long = (await warning(index(children))) ?? '';
+      assert.match(long, /^299 - "[ -!#-~]+, and more"$/);
+      assert.ok(long.length <= 4096, `${long.length}`);
+      assert.equal(await warning(index([])), undefined);
+      assert.equal((await pushImage(call, 'm')).reply.headers.warning, undefined);
+    });
+
+    test('Content-Type: parameters and case do not count, contradictions are MANIFEST_INVALID', async (t) => {
+      const { call } = await bench(t, store);
+      const body = encoded(index([]));
+      const put = (type: string) => call('PUT', '/v2/m/manifests/x', { body, headers: { 'content-type': type } });
+      for (const type of [
+        `${MEDIA_TYPE.ociIndex};charset=utf-8`,
+        `${MEDIA_TYPE.ociIndex} ; a=b; c`,
+        MEDIA_TYPE.ociIndex.toUpperCase(),
+      ]) {
+        assert.equal((await put(type)).status, 201, type);
+        assert.equal((await call('HEAD', '/v2/m/manifests/x')).headers['content-type'], MEDIA_TYPE.ociIndex);
+      }
+      for (const type of [MEDIA_TYPE.ociManifest, MEDIA_TYPE.dockerList, 'application/json', 'application/octet-stream']) {
+        assertRefused(await put(type), 400, 'MANIFEST_INVALID');
+      }
+    });
+
     test('tag parameters: bad ones refuse the push, too many as well', async (t) => {
       const { call } = await bench(t, store);
       const { bytes: body, digest, mediaType } = await pushImage(call, 'm');

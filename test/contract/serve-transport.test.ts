@@ -213,12 +213,14 @@ describe('the access log', () => {
     });
     const headers = { authorization: 'Bearer secret-token', range: 'bytes=0-1', 'user-agent': 'test/1' };
     await call('GET', '/v2/?x=1', { headers });
-    assert.deepEqual(requests, [
-      { method: 'GET', url: '/v2/?x=1', authorization: 'Bearer', range: 'bytes=0-1', userAgent: 'test/1' },
-    ]);
+    const [{ id, ...request } = assert.fail('no request was told')] = requests;
+    assert.match(id, /^[0-9a-f-]{36}$/);
+    const wanted = { method: 'GET', url: '/v2/?x=1', authorization: 'Bearer', range: 'bytes=0-1', userAgent: 'test/1' };
+    assert.deepEqual(request, { ...wanted, peer: '127.0.0.1' });
     const { milliseconds, ...record } = await outcome;
     assert.ok(milliseconds >= 0);
-    assert.deepEqual(record, { ...requests[0], status: 200, sent: 2, whole: true, error: undefined });
+    const came = { status: 200, route: 'ping', user: undefined, received: 0, sent: 2, whole: true, error: undefined };
+    assert.deepEqual(record, { ...requests[0], ...came });
   });
 
   test('pushes of one client reuse one connection', async (t) => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { describe, test } from 'node:test';
 import { type DigestAlgorithm, digestOf } from '../../src/core/digest.ts';
-import { assertRefused, bench, bytes, type Call, pushBlob, type Reply, STORES, withDigest } from './serve-harness.ts';
+import { assertRefused, bench, bytes, type Call, pushBlob, pushImage, type Reply, STORES, withDigest } from './serve-harness.ts';
 
 const UUID = /^\/v2\/up\/load\/blobs\/uploads\/[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
@@ -203,6 +203,19 @@ for (const store of STORES) {
       await assertStatus(call, location, 0);
     });
 
+    test('what digest-algorithm announces is a hint: the closing digest decides', async (t) => {
+      const { call } = await bench(t, store);
+      for (const announced of ['sha256', 'sha512']) {
+        for (const algorithm of ['sha256', 'sha512'] as const) {
+          const body = bytes(100_000);
+          const digest = digestOf(body, algorithm);
+          const location = await open(call, `?digest-algorithm=${announced}`);
+          const patched = await call('PATCH', location, { body, chunked: true });
+          await assertStored(call, await call('PUT', withDigest(patched.headers.location, digest)), digest, body);
+        }
+      }
+    });
+
     test('two uploads of one blob at once both succeed', async (t) => {
       const { call } = await bench(t, store);
       const body = bytes(300_000);
@@ -210,6 +223,79 @@ for (const store of STORES) {
       const locations = [await open(call), await open(call)];
       const replies = await Promise.all(locations.map((location) => call('PUT', withDigest(location, digest), { body })));
       for (const reply of replies) await assertStored(call, reply, digest, body);
+    });
+
+    test('two different digests in one request are refused, the same twice is one', async (t) => {
+      const { call } = await bench(t, store);
+      const body = bytes(10);
+      const [digest, other] = [digestOf(body), digestOf(bytes(1))];
+      const post = (query: string) => call('POST', `/v2/up/load/blobs/uploads/?${query}`, { body });
+      assertRefused(await post(`digest=${digest}&digest=${other}`), 400, 'DIGEST_INVALID');
+      assertRefused(await post(`mount=${digest}&mount=${other}&from=x`), 400, 'DIGEST_INVALID');
+      const location = await open(call);
+      assertRefused(await call('PUT', `${location}?digest=${other}&digest=${digest}`, { body }), 400, 'DIGEST_INVALID');
+      await assertStatus(call, location, 0);
+      await assertStored(call, await call('PUT', `${location}?digest=${digest}&digest=${digest}`, { body }), digest, body);
+    });
+
+    test('two chunks for one place of one session at once: one is taken whole, the other is 416', async (t) => {
+      const { call } = await bench(t, store);
+      for (let round = 0; round < 5; round++) {
+        const location = await open(call);
+        const bodies = [bytes(50_000), bytes(50_000)];
+        const replies = await Promise.all(bodies.map((body) => patch(call, location, body, 0, body.length)));
+        assert.deepEqual(replies.map((reply) => reply.status).sort(), [202, 416]);
+        const body = bodies[replies.findIndex((reply) => reply.status === 202)] as Buffer;
+        const digest = digestOf(body);
+        await assertStored(call, await call('PUT', withDigest(location, digest)), digest, body);
+      }
+    });
+
+    test('two closings of one session at once: one stores the blob, the other finds no session', async (t) => {
+      const { call } = await bench(t, store);
+      const body = bytes(5000);
+      const digest = digestOf(body);
+      const location = (await patch(call, await open(call), body, 0, body.length)).headers.location ?? '';
+      const replies = await Promise.all([1, 2].map(() => call('PUT', withDigest(location, digest))));
+      const [first, second] = replies.sort((a, b) => a.status - b.status) as [Reply, Reply];
+      await assertStored(call, first, digest, body);
+      assert.ok(second.status === 404 || second.status === 416, `${second.status}`);
+      assertRefused(await call('GET', location), 404, 'BLOB_UPLOAD_UNKNOWN');
+    });
+
+    test('a delete against a push of one blob: it is there whole, or not at all, and can be pushed again', async (t) => {
+      const { call } = await bench(t, store);
+      const body = bytes(20_000);
+      const digest = await pushBlob(call, 'up/load', body);
+      const url = `/v2/up/load/blobs/${digest}`;
+      for (let round = 0; round < 10; round++) {
+        const post = () => call('POST', `/v2/up/load/blobs/uploads/?digest=${digest}`, { body });
+        const [pushed, deleted] = await Promise.all([post(), call('DELETE', url)]);
+        assert.equal(pushed.status, 201);
+        assert.ok(deleted.status === 202 || deleted.status === 404, `${deleted.status}`);
+        const got = await call('GET', url);
+        if (got.status === 200) assert.equal(got.body.compare(body), 0);
+        else assertRefused(got, 404, 'BLOB_UNKNOWN');
+        await pushBlob(call, 'up/load', body);
+        assert.equal((await call('GET', url)).body.compare(body), 0);
+      }
+    });
+
+    test('a delete against a push of one manifest: its tag is never listed without it', async (t) => {
+      const { call } = await bench(t, store);
+      const image = await pushImage(call, 'up/load');
+      const url = `/v2/up/load/manifests/${image.digest}`;
+      const put = (path: string) => call('PUT', path, { body: image.bytes, headers: { 'content-type': image.mediaType } });
+      for (let round = 0; round < 10; round++) {
+        const [pushed, deleted] = await Promise.all([put('/v2/up/load/manifests/v1'), call('DELETE', url)]);
+        assert.equal(pushed.status, 201);
+        assert.ok(deleted.status === 202 || deleted.status === 404, `${deleted.status}`);
+        const listed = JSON.parse((await call('GET', '/v2/up/load/tags/list')).body.toString()).tags as string[];
+        const status = (await call('HEAD', '/v2/up/load/manifests/v1')).status;
+        assert.equal(status, listed.includes('v1') ? 200 : 404);
+        assert.equal((await call('HEAD', url)).status, status);
+        assert.equal((await put(url)).status, 201);
+      }
     });
 
     test('a client that breaks off in the middle finds its bytes again', async (t) => {

@@ -8,13 +8,24 @@ test('a range is clamped to the size, a suffix counts from the end', () => {
   assert.deepEqual(parseRange('bytes=9-99999', 10), { start: 9, end: 10 });
   assert.deepEqual(parseRange('bytes=-3', 10), { start: 7, end: 10 });
   assert.deepEqual(parseRange('bytes=-30', 10), { start: 0, end: 10 });
+  assert.deepEqual(parseRange('Bytes=3-5', 10), { start: 3, end: 6 }, 'RFC 9110: units are case-insensitive');
 });
 
-test('what lies outside is unsatisfiable, absurd numbers too', () => {
-  for (const range of ['bytes=10-', 'bytes=5-4', 'bytes=-0', `bytes=${'9'.repeat(40)}-`, `bytes=0-${'9'.repeat(40)}`]) {
+test('numbers too large for a double are still large', () => {
+  for (const digits of [16, 40, 400, 4000]) {
+    const huge = '9'.repeat(digits);
+    assert.equal(parseRange(`bytes=${huge}-`, 10), 'unsatisfiable');
+    assert.equal(parseRange(`bytes=${huge}-${huge}`, 10), 'unsatisfiable');
+    assert.deepEqual(parseRange(`bytes=4-${huge}`, 10), { start: 4, end: 10 });
+    assert.deepEqual(parseRange(`bytes=-${huge}`, 10), { start: 0, end: 10 });
+  }
+});
+
+test('what lies outside is unsatisfiable', () => {
+  for (const range of ['bytes=10-', 'bytes=5-4', 'bytes=-0']) {
     assert.equal(parseRange(range, 10), 'unsatisfiable', range);
   }
-  assert.equal(parseRange('bytes=0-', 0), 'unsatisfiable');
+  for (const range of ['bytes=0-', 'bytes=-1', 'bytes=0-0']) assert.equal(parseRange(range, 0), 'unsatisfiable');
 });
 
 test('no range, other units, several ranges and nonsense mean the whole', () => {

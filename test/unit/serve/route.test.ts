@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Refusal } from '../../../src/serve/refusal.ts';
-import { digestIn, parseTarget, referenceIn } from '../../../src/serve/route.ts';
+import { digestIn, digestParameter, parseTarget, referenceIn } from '../../../src/serve/route.ts';
 
 const route = (url: string) => parseTarget(url).route;
 const refused =
@@ -19,6 +19,15 @@ test('every path of the API', () => {
   assert.deepEqual(route('/v2/a/referrers/d'), { kind: 'referrers', repository: 'a', digest: 'd' });
   for (const ping of ['/v2', '/v2/', '/v2/docker.io/', '/v2/a/b/']) assert.deepEqual(route(ping), { kind: 'ping' }, ping);
   assert.deepEqual(route('/token?scope=x'), { kind: 'token' });
+  assert.deepEqual(route('/v2/_catalog?n=1'), { kind: 'catalog' });
+  assert.deepEqual(route('/v2/a%2Fb/tags/list'), { kind: 'tags', repository: 'a/b' });
+});
+
+test('an absolute URL is its path', () => {
+  assert.deepEqual(route('http://10.0.0.1:5000/v2/a/tags/list?n=1'), { kind: 'tags', repository: 'a' });
+  assert.equal(parseTarget('HTTPS://registry/v2/?x=1').query.get('x'), '1');
+  assert.deepEqual(route('http://registry'), { kind: 'none' });
+  assert.deepEqual(route('http:/v2/'), { kind: 'none' });
 });
 
 test('anything else is none of it', () => {
@@ -34,6 +43,9 @@ test('anything else is none of it', () => {
     '/v2/A/',
     '/v2/a/tags/other',
     '/token/',
+    '/v2/a/manifests/v1/',
+    '/v2/a/tags/list/',
+    '/v2/_catalog/',
     '/x/v2/',
   ]) {
     assert.deepEqual(route(url), { kind: 'none' }, url);
@@ -51,6 +63,16 @@ test('paths are decoded once, names are checked', () => {
     '/v2/%/blobs/x',
   ];
   for (const url of [...bad, `/v2/${'a'.repeat(256)}/tags/list`]) assert.throws(() => route(url), refused('NAME_INVALID'), url);
+});
+
+test('a digest parameter counts once: the same twice is one, two different ones are refused', () => {
+  const [a, b] = ['a', 'b'].map((c) => `sha256:${c.repeat(64)}`) as [string, string];
+  const of = (text: string) => digestParameter(new URLSearchParams(text), 'digest');
+  assert.equal(of(''), undefined);
+  assert.equal(of(`digest=${a}`), a);
+  assert.equal(of(`digest=${a}&x=1&digest=${a}`), a);
+  for (const bad of [`digest=${a}&digest=${b}`, `digest=${a}&digest=`, 'digest=', 'digest=bad'])
+    assert.throws(() => of(bad), refused('DIGEST_INVALID'), bad);
 });
 
 test('digests and tags by their grammar', () => {
