@@ -4,6 +4,7 @@ import { BundleError } from '../core/errors.ts';
 import { byteOrder, parseStrictJson, prettyJson } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
 import { isFullReference, isRepository, isTag } from '../core/reference.ts';
+import { shapeFaults } from '../core/shape-faults.ts';
 
 /** The signed list of everything in a generation: an in-toto statement, https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md */
 export const STATEMENT_TYPE = 'https://in-toto.io/Statement/v1';
@@ -92,7 +93,7 @@ export function encodeStatement(indexBytes: Uint8Array, body: Predicate): Uint8A
 export function parseStatement(bytes: Uint8Array, where: string): Statement {
   const parsed = statement.safeParse(parseStrictJson(bytes, where, 'E_STATEMENT'));
   if (!parsed.success) {
-    const faults = parsed.error.issues.slice(0, 5).map((issue) => `${issue.path.join('.') || 'top level'}: ${issue.message}`);
+    const faults = shapeFaults(parsed.error, 5);
     throw new BundleError('E_STATEMENT', `${where} is not a statement of this tool: ${faults.join('; ')}`, { origin: 'bundle' });
   }
   const { contents, blobs, files } = parsed.data.predicate;

@@ -1,6 +1,6 @@
 import { type Digest, digestOf, hexOf } from '../core/digest.ts';
 import { BundleError } from '../core/errors.ts';
-import { isObject, parseStrictJson } from '../core/json.ts';
+import { isObject, parseStrictJson, shown } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { FileSystem } from '../files/file-system.ts';
 import { type Generation, listGenerations } from './generation.ts';
@@ -48,7 +48,9 @@ async function readTop(fs: FileSystem, directory: string, name: string, max: num
 /** index.json and the statement must name the same roots: what one lists and the other does not would reach some tools and not others. */
 function requireRoots(generation: Generation): void {
   const json = parseStrictJson(generation.indexBytes, INDEX, 'E_LAYOUT');
-  const roots = Array.isArray(json.manifests) ? json.manifests.filter(isObject).map((m) => String(m.digest)) : [];
+  const roots = Array.isArray(json.manifests)
+    ? json.manifests.filter(isObject).map((m) => (typeof m.digest === 'string' ? m.digest : shown(m.digest)))
+    : [];
   const wanted = generation.statement.predicate.contents.map((c) => c.targetDigest);
   const extra = roots.find((digest) => !wanted.includes(digest as Digest));
   const absent = wanted.find((digest) => !roots.includes(digest));

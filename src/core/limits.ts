@@ -77,4 +77,27 @@ export const LIMITS = {
   /** ghcr.io refuses a PATCH above 4 MiB; ECR wants parts of 5 MiB or one only. */
   uploadChunkBytes: 4 * 1024 * 1024 - 64 * 1024,
   uploadTries: 4,
+  // --- what clients of our own registry may do ---
+  /** Request target in characters: the longest good one is a mount of two 255 character names and a sha512, under 1 KiB. nginx stops at 8 KiB. */
+  urlChars: 8192,
+  /** Header lines of one request: browsers send 20, clients of registries 10; Node's own cap of 2000 drops the rest without a word. */
+  requestHeaders: 100,
+  /** Connections at once: 100 nodes with ten each. Below LimitNOFILE in the unit file, as each may hold a file open. */
+  connections: 2000,
+  /** An answer of which nothing at all (pieces are up to 1 MiB) was taken for this long: 1.7 KiB a second. */
+  slowReaderMs: 10 * 60_000,
+  /** Logins waiting for bcrypt, which takes 0.1 s each at a third of one core. */
+  waitingLogins: 16,
+  waitingLoginsOfOne: 4,
+  htpasswdBytes: 1024 * 1024,
+  users: 10_000,
+  userNameChars: 255,
+  /** bcrypt reads no further. */
+  passwordBytes: 72,
+  /** Lines of the access log that wait for a slow disk or pipe, in bytes. */
+  accessLogBytes: 1024 * 1024,
+  /** After the grace of running transfers: closing the store and the log. */
+  shutdownMs: 10_000,
+  /** One field of a line of it. */
+  logFieldChars: 1024,
 } as const;

@@ -155,6 +155,9 @@ function commentsOf(node: unknown): string[] {
 function rewriteDocument(text: string, change: RegistriesChange): string {
   const document = parseDocument(text, { schema: 'failsafe', uniqueKeys: false });
   const root = isMap(document.contents) ? (document.contents as YAMLMap<unknown, unknown>) : new YAMLMap<unknown, unknown>();
+  // In a file without content the comments hang on the nothing that the new mapping takes the place of.
+  const before = root === document.contents ? [] : commentsOf(document.contents);
+  if (before.length > 0) root.commentBefore = before.join('\n');
   root.flow = false;
   (document as { contents: unknown }).contents = root;
   for (const section of SECTIONS) {

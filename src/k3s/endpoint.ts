@@ -59,6 +59,9 @@ const bad = (text: string, why: string, hint: string): BundleError =>
 
 const EXAMPLE = 'write it as https://node-1:5000';
 
+/** `127.1` and `0x7f.1` are 127.0.0.1 to one reader of URLs and names to another, `a.1` is no host at all to some. */
+const dialsAsWritten = (name: string): boolean => URL.canParse(`http://${name}`) && new URL(`http://${name}`).hostname === name;
+
 /**
  * An endpoint that we would write ourselves: with a scheme (k3s#9322), a plain host, and a path that keeps the registry API reachable.
  * @throws BundleError E_USAGE
@@ -69,7 +72,7 @@ export function parseEndpoint(text: string): Endpoint {
   const host = endpoint?.host ?? '';
   const name = /^\[([0-9a-f:.]+)\](?::\d+)?$/.exec(host)?.[1];
   const label = '[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?';
-  const isName = new RegExp(`^${label}(?:\\.${label})*(?::[0-9]+)?$`).test(host);
+  const isName = new RegExp(`^${label}(?:\\.${label})*(?::[0-9]+)?$`).test(host) && dialsAsWritten(bareHost(host));
   if (endpoint === undefined || /@/.test(text) || !(name === undefined ? isName : isIPv6(name))) {
     throw bad(text, 'its host is not a lower-case name or address with an optional port', EXAMPLE);
   }

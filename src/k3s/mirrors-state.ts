@@ -3,6 +3,7 @@ import { type Digest, digestOf, hexOf } from '../core/digest.ts';
 import { BundleError } from '../core/errors.ts';
 import { parseStrictJson, prettyJson } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
+import { shapeFaults } from '../core/shape-faults.ts';
 import { writeFileDurable } from '../files/durable-write.ts';
 import type { FileSystem } from '../files/file-system.ts';
 import type { Written } from './written.ts';
@@ -60,7 +61,7 @@ export async function readMirrorsState(fs: FileSystem, path: string): Promise<Mi
   if ((await fs.stat(path)) === undefined) return { written: {} };
   const parsed = state.safeParse(parseStrictJson(await fs.readFile(path, LIMITS.stateBytes), path, 'E_MIRRORS'));
   if (!parsed.success)
-    throw new BundleError('E_MIRRORS', `${path} is not a state file of this version: ${parsed.error.issues[0]?.message}`, {
+    throw new BundleError('E_MIRRORS', `${path} is not a state file of this version: ${shapeFaults(parsed.error, 1)[0]}`, {
       hint: "move it away; entries that bundle wrote then count as others'",
     });
   return parsed.data as unknown as MirrorsState;

@@ -1,6 +1,8 @@
-import { isMap, isSeq, LineCounter, type ParsedNode, parseDocument, type YAMLMap } from 'yaml';
+import { isMap, isSeq, LineCounter, type ParsedNode, type YAMLMap } from 'yaml';
 import { BundleError } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
+import { printable } from '../core/printable.ts';
+import { parseDeep } from '../manifest/parse-deep.ts';
 import {
   type Mirror,
   NO_REGISTRIES,
@@ -110,23 +112,25 @@ export function parseRegistriesYaml(text: string, file: string): ParsedRegistrie
   }
   const counter = new LineCounter();
   // Duplicate keys are looked for below: the library's own search compares each key with each.
-  const document = parseDocument(text, { schema: 'failsafe', prettyErrors: false, uniqueKeys: false, lineCounter: counter });
+  const document = parseDeep(text, { schema: 'failsafe', prettyErrors: false, uniqueKeys: false, lineCounter: counter });
   const place = (offset: number): string => {
     const { line, col } = counter.linePos(offset);
     return `${file}:${line}:${col}`;
   };
   const reader = createYamlReader(text);
-  for (const { pos, message } of document.errors) reader.faults.push({ offset: pos[0], why: message.split('\n')[0] as string });
+  if (document === undefined) reader.faults.push({ offset: 0, why: 'nested too deep' });
+  for (const { pos, message } of document?.errors ?? [])
+    reader.faults.push({ offset: pos[0], why: message.split('\n')[0] as string });
   const odd = text.search(ODD_CHARACTER);
   if (odd !== -1) {
     const code = text.charCodeAt(odd).toString(16).toUpperCase().padStart(4, '0');
     reader.faults.push({ offset: odd, why: `the character U+${code} is not allowed: YAML readers disagree about it` });
   }
-  const version = document.directives?.yaml;
+  const version = document?.directives?.yaml;
   if (version?.explicit && version.version !== '1.1')
     reader.faults.push({ offset: 0, why: `k3s refuses %YAML ${version.version}` });
   let registries = NO_REGISTRIES;
-  const top = document.contents as ParsedNode | null;
+  const top = (document?.contents ?? null) as ParsedNode | null;
   if (reader.faults.length === 0) {
     const found = reader.fields(top, 'the file', ['mirrors', 'configs', 'auths']);
     registries = {
@@ -153,7 +157,7 @@ function faultError(
   place: (offset: number) => string,
   file: string,
 ): BundleError {
-  const shown = faults.slice(0, SHOWN_FAULTS).map(({ offset, why }) => `${place(offset)}: ${why.slice(0, 300)}`);
+  const shown = faults.slice(0, SHOWN_FAULTS).map(({ offset, why }) => `${place(offset)}: ${printable(why, 300)}`);
   if (faults.length > shown.length) shown.push(`${file}: and ${faults.length - shown.length} more`);
   return new BundleError('E_MIRRORS', shown.join('\n'), {
     origin: 'host',

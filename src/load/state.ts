@@ -2,8 +2,9 @@ import { basename, dirname } from 'node:path';
 import * as z from 'zod';
 import { type Digest, isDigest } from '../core/digest.ts';
 import { BundleError, diskError } from '../core/errors.ts';
-import { byteOrder, parseStrictJson, prettyJson } from '../core/json.ts';
+import { byteOrder, parseStrictJson, prettyJson, shown } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
+import { shapeFaults } from '../core/shape-faults.ts';
 import { writeFileDurable } from '../files/durable-write.ts';
 import type { FileSystem } from '../files/file-system.ts';
 import { type Target, targetKey } from './target.ts';
@@ -45,8 +46,7 @@ export async function readState(fs: FileSystem, path: string): Promise<TargetSta
   try {
     if ((await fs.stat(path)) === undefined) return undefined;
     const parsed = state.safeParse(parseStrictJson(await fs.readFile(path, LIMITS.stateBytes), path, 'E_ROLLBACK'));
-    const issue = parsed.error?.issues[0];
-    const fault = parsed.success ? inconsistency(parsed.data, path) : `${issue?.path.join('.')}: ${issue?.message}`;
+    const fault = parsed.success ? inconsistency(parsed.data, path) : shapeFaults(parsed.error, 1)[0];
     if (parsed.success && fault === undefined) return parsed.data;
     throw new BundleError('E_ROLLBACK', `${path} is not a state file of this version: ${fault}`, {
       hint: 'without it an older bundle could be loaded unnoticed: restore it from a backup, or move it away knowingly',
@@ -58,8 +58,8 @@ export async function readState(fs: FileSystem, path: string): Promise<TargetSta
 
 /** A file copied from another bundle or target, or with numbers that no load writes, would let an older bundle pass. */
 function inconsistency({ name, target, highest, loading, loaded }: TargetState, path: string): string | undefined {
-  if (basename(path) !== `${name}.json`) return `it is of the bundle "${name}"`;
-  if (basename(dirname(path)) !== targetKey({ name: target })) return `it is of the target ${target}`;
+  if (basename(path) !== `${name}.json`) return `it is of the bundle ${shown(name)}`;
+  if (basename(dirname(path)) !== targetKey({ name: target })) return `it is of the target ${shown(target)}`;
   const higher = [loading, loaded].find((g) => g !== undefined && g.sequence > highest.sequence);
   return higher === undefined ? undefined : `${higher.sequence} is more than the highest, ${highest.sequence}`;
 }

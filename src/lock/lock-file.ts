@@ -2,7 +2,9 @@ import * as z from 'zod';
 import { type Digest, isDigest } from '../core/digest.ts';
 import { BundleError } from '../core/errors.ts';
 import { byteOrder, parseStrictJson, prettyJson } from '../core/json.ts';
+import { printable } from '../core/printable.ts';
 import { formatReference, isFullReference, parseReference } from '../core/reference.ts';
+import { shapeFaults } from '../core/shape-faults.ts';
 
 /** `manifests/<name>.lock.json`: what every reference meant, when, and where it was asked. */
 const digest = z.custom<Digest>(isDigest, 'not a sha256 or sha512 digest');
@@ -52,17 +54,17 @@ export function parseLockFile(bytes: Uint8Array, fileName: string): LockFile {
   const parsed = lockFile.safeParse(parseStrictJson(bytes, fileName, 'E_LOCK'));
   const hint = 'the lock is written by "bundle lock"; take it from version control, or remove it and lock again';
   if (!parsed.success) {
-    const faults = parsed.error.issues
-      .slice(0, 10)
-      .map((issue) => `${fileName}: ${issue.path.join('.') || 'top level'}: ${issue.message}`);
+    const faults = shapeFaults(parsed.error, 10).map((fault) => `${fileName}: ${fault}`);
     throw new BundleError('E_LOCK', faults.join('\n'), { hint });
   }
-  const refs = parsed.data.items.map((i) => i.ref);
-  const twice = refs.find((ref, i) => refs.indexOf(ref) !== i);
-  if (twice !== undefined) throw new BundleError('E_LOCK', `${fileName}: ${twice} is locked twice`, { hint });
+  const seen = new Set<string>();
+  for (const { ref } of parsed.data.items) {
+    if (seen.has(ref)) throw new BundleError('E_LOCK', `${fileName}: ${ref} is locked twice`, { hint });
+    seen.add(ref);
+  }
   for (const i of parsed.data.items)
     if (parseReference(i.ref).origin !== i.origin)
-      throw new BundleError('E_LOCK', `${fileName}: ${i.ref}: origin is ${i.origin}`, { hint });
+      throw new BundleError('E_LOCK', `${fileName}: ${i.ref}: origin is ${printable(i.origin, 100)}`, { hint });
   return parsed.data;
 }
 

@@ -22,8 +22,7 @@ export function parseImageList(text: string, fileName: string): ListedImage[] {
   const problems: Problem[] = [];
   const images: ListedImage[] = [];
   for (const [i, line] of lines.entries()) {
-    // Only ASCII blanks: String.trim would also take a no-break space away, and with it the sign that something is odd.
-    const written = line.replace(/(^|[ \t])#.*$/, '').replace(/^[ \t]+|[ \t]+$/g, '');
+    const written = withoutBlanks(withoutComment(line));
     if (written === '') continue;
     const where = `${fileName}:${i + 1}:${line.indexOf(written) + 1}`;
     const ref = readReference(written);
@@ -33,6 +32,25 @@ export function parseImageList(text: string, fileName: string): ListedImage[] {
   if (problems.length > 0) throw problemsError(problems);
   if (images.length === 0) throw whole('names no image');
   return images;
+}
+
+/** A comment with what some readers take for a line break in it stays, and is refused as a reference. */
+function withoutComment(line: string): string {
+  const at = line.search(/(?:^|[ \t])#/);
+  return at === -1 || /[\r\u2028\u2029]/.test(line.slice(at)) ? line : line.slice(0, at);
+}
+
+const isBlank = (character: string | undefined): boolean => character === ' ' || character === '\t';
+
+/**
+ * Only ASCII blanks: String.trim would also take a no-break space away, and with it the sign that something is odd. Not by a regexp: `[ \t]+$`
+ * looks at a run of n blanks n²/2 times.
+ */
+function withoutBlanks(text: string): string {
+  let [start, end] = [0, text.length];
+  while (start < end && isBlank(text[start])) start++;
+  while (end > start && isBlank(text[end - 1])) end--;
+  return text.slice(start, end);
 }
 
 /** The reference, or what is wrong with it. */

@@ -1,6 +1,7 @@
-import { isMap, isScalar, isSeq, type Node, parseDocument, type YAMLMap, type YAMLParseError } from 'yaml';
+import { isMap, isScalar, isSeq, type Node, type YAMLMap, type YAMLParseError } from 'yaml';
 import { shown } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
+import { parseDeep } from './parse-deep.ts';
 import { formatPath, type Problem, problemsError } from './problems.ts';
 import { scanTokens } from './scan-tokens.ts';
 import { type TextPositions, textPositions } from './text-positions.ts';
@@ -30,7 +31,7 @@ export function parseStrictYaml(text: string, file: string): StrictYaml {
   const faults = scanTokens(body);
   if (faults.length > 0) fail(faults.map((fault) => problemAt(positions, fault.offset, fault.message)));
   // Not "silent": that would drop the error about several documents.
-  const doc = parseDocument(body, {
+  const doc = parseDeep(body, {
     version: '1.2',
     schema: 'failsafe',
     strict: true,
@@ -38,6 +39,7 @@ export function parseStrictYaml(text: string, file: string): StrictYaml {
     prettyErrors: false,
     logLevel: 'error',
   });
+  if (doc === undefined) return fail([problemAt(positions, 0, 'nested too deep')]);
   if (doc.errors.length > 0) fail(syntaxProblems(doc.errors, positions));
   const root = doc.contents as Node | null;
   if (root === null || (isScalar(root) && root.value === '')) return fail([problemAt(positions, 0, 'is empty')]);

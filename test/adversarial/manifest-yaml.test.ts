@@ -10,7 +10,7 @@ import { throwsWith } from '../support/assert-code.ts';
 const HEAD = 'apiVersion: bundle/v1\nname: x\n';
 const GOOD = `${HEAD}images:\n  - redis:7\n`;
 const FOUR_MIB = LIMITS.manifestFileBytes;
-const LONGEST_MS = 10_000;
+const LONGEST_MS = 60_000; // quadratic work takes hours; a busy machine does not
 
 function refused(text: string, message: RegExp): void {
   const before = performance.now();

@@ -112,8 +112,19 @@ const BOMBS: readonly (readonly [name: string, text: string])[] = [
   ['a hundred thousand braces', '{'.repeat(100_000)],
   ['a hundred thousand dashes', '- '.repeat(100_000)],
   ['a hundred thousand question marks', '? '.repeat(100_000)],
+  ['twenty thousand keys in keys on one line', `{"a":${'a: '.repeat(20_000)}`],
   ['more bytes than the limit', `# ${'x'.repeat(LIMITS.registriesYamlBytes)}`],
 ];
+
+test('no message about a bad file steers a terminal', () => {
+  // The YAML parser quotes what it does not understand as it stands.
+  const error = throwsWith(
+    () => parse('configs:\n  a:\n    tls:\n      key_file: |-\rmirrors:\u001b[31m\n'),
+    'E_MIRRORS',
+    /\\u\{d\}/,
+  );
+  assert.doesNotMatch(error.message, /[\r\u001b]/);
+});
 
 for (const [name, text] of BOMBS) {
   test(`refused without harm: ${name}`, () => {

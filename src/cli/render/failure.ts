@@ -1,4 +1,5 @@
 import { type BundleError, exitCodeOf, isBundleError } from '../../core/errors.ts';
+import { printable } from '../../core/printable.ts';
 import type { Context } from '../context.ts';
 
 /** One place where an error becomes words and an exit code. With `json` the same goes to standard output as a document. */
@@ -7,11 +8,11 @@ export function reportFailure(error: unknown, context: Context, options: { json:
   const code = known?.code ?? 'E_UNEXPECTED';
   const exitCode = exitCodeOf(code);
   const message = known?.message ?? (error instanceof Error ? error.message : String(error));
-  context.stderr(`error: ${message}\n`);
+  context.stderr(`error: ${forTerminal(message)}\n`);
   const hint =
     known?.hint ??
     (exitCode === 5 && known?.origin === 'bundle' ? 'this is not what was signed: copy the bundle again' : undefined);
-  if (hint !== undefined) context.stderr(`  hint: ${hint}\n`);
+  if (hint !== undefined) context.stderr(`  hint: ${forTerminal(hint)}\n`);
   context.stderr(`  ${code}, exit code ${exitCode}\n`);
   if (known === undefined) context.stderr('  this is a fault of bundle itself; run again with -v and report what it prints\n');
   if (options.verbose && error instanceof Error) context.stderr(`${stackOf(error)}\n`);
@@ -19,6 +20,13 @@ export function reportFailure(error: unknown, context: Context, options: { json:
     context.stdout(`${JSON.stringify({ ok: false, error: describe(known, message, code), exitCode }, null, 2)}\n`);
   return exitCode;
 }
+
+/** Names out of a file or an answer may be in a message: they must not steer the terminal. */
+const forTerminal = (text: string): string =>
+  text
+    .split('\n')
+    .map((line) => printable(line, 8000))
+    .join('\n');
 
 /** A signal is no failure of ours: one line, and the shell's exit code for it (128 + number). */
 export function reportInterrupted(context: Context, json: boolean): number {

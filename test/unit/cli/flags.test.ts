@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { fromEnvironment, numberFlag } from '../../../src/cli/command.ts';
 import { COMMANDS } from '../../../src/cli/commands/index.ts';
-import { parseListen } from '../../../src/cli/commands/serve.ts';
 import { checkFlagValues, failureStyle } from '../../../src/cli/early-flags.ts';
 import { COMMON, OPTIONS, type OptionName } from '../../../src/cli/options.ts';
+import { parseListen } from '../../../src/cli/serve/listen-address.ts';
 import { throwsWith } from '../../support/assert-code.ts';
 
 describe('the environment as flags', () => {

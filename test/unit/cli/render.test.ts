@@ -150,6 +150,13 @@ describe('failures', () => {
     });
   });
 
+  test('a name out of a file can not steer the terminal; lines stay lines', () => {
+    const { said, context } = screen();
+    const error = new BundleError('E_LAYOUT', 'one \x1b[2Jtwo\nthree\r\u202e', { hint: 'do \x9b31m' });
+    reportFailure(error, context, { json: false, verbose: false });
+    assert.match(said.err, /^error: one \\u\{1b\}\[2Jtwo\nthree\\u\{d\}\\u\{202e\}\n {2}hint: do \\u\{9b\}31m\n/);
+  });
+
   test('damage of a bundle always says what to do next', () => {
     const { said, context } = screen();
     reportFailure(new BundleError('E_SIZE', 'm', { origin: 'bundle' }), context, { json: false, verbose: false });

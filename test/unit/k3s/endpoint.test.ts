@@ -80,6 +80,9 @@ const REFUSED: readonly (readonly [text: string, why: RegExp])[] = [
   ['https://a"b:5000', /host/],
   ['https://a\nb:5000', /host/],
   ['https://-node:5000', /host/],
+  // No host to a URL parser, which would throw later; and another address to some readers than to others.
+  ['https://a.1:5000', /host/],
+  ['https://127.1:5000', /host/],
   [`https://node-1:5000/v2/docker.io"]\n[host."http://evil"]`, /host/],
 ];
 

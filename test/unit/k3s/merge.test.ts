@@ -366,6 +366,15 @@ test('property: any sequence of loads keeps every foreign line, and each is idem
   );
 });
 
+for (const text of ['# head\n...\n', '---\n# head\n~\n...\n', '# head\nnull # tail\n'])
+  test(`comments of a file without content outlive it: ${JSON.stringify(text)}`, () => {
+    const node = createNode(text);
+    node.load('a', want(['docker.io']));
+    assert.match(node.text ?? '', /# head/);
+    if (text.includes('# tail')) assert.match(node.text ?? '', /# tail/);
+    assert.equal(node.load('a', want(['docker.io'])).changed, false);
+  });
+
 test('a state record of the wrong shape is refused', () => {
   for (const bad of [
     null,

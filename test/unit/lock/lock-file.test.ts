@@ -84,6 +84,8 @@ describe('lock file', () => {
       (l) => Object.assign(l.items[0] ?? {}, { origin: 'ghcr.io' }),
     ],
     ['one reference twice', /is locked twice/, (l) => l.items.push(l.items[0] as Record<string, unknown>)],
+    ['a key that steers a terminal', /"\\u\{1b\}\[31m"$/, (l) => Object.assign(l, { '\u001b[31m': 1 })],
+    ['a key without end', /^.{1,400}$/, (l) => Object.assign(l, { ['x'.repeat(100_000)]: 1 })],
     ['another form', /items\.0\.form/, (l) => Object.assign(l.items[0] ?? {}, { form: 'half' })],
     ['no platform asked for', /items\.0\.asked/, (l) => Object.assign(l.items[0] ?? {}, { asked: [] })],
     ['a list of URLs that is no list', /lists/, (l) => Object.assign(l, { lists: 'x' })],

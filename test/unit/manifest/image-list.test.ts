@@ -133,3 +133,8 @@ describe('expandImageLists', () => {
     assert.deepEqual(await expand('images: [a:1]', {}), manifest('images: [a:1]'));
   });
 });
+
+test('a megabyte of blanks, or of comments in a comment, is read in time that grows with its length', () => {
+  for (const run of ['\t', ' # \r']) throwsWith(() => parseImageList(`a${run.repeat(300_000)}!`, 'x'), 'E_MANIFEST');
+  assert.equal(parseImageList(`a${' #'.repeat(300_000)}!`, 'x').length, 1);
+});

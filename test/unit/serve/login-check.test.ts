@@ -7,6 +7,7 @@ import { Refusal } from '../../../src/serve/refusal.ts';
 /** Hashes are the passwords themselves here; what matters is when they are looked at. */
 function bench(users: Record<string, string> = { ann: 'right', bob: 'right' }) {
   const compared: string[] = [];
+  const rests: number[] = [];
   let time = 0;
   let table = new Map(Object.entries(users));
   let hold: Promise<void> | undefined;
@@ -18,10 +19,12 @@ function bench(users: Record<string, string> = { ann: 'right', bob: 'right' }) {
       return password === hash;
     },
     now: () => time,
+    rest: async (ms) => void rests.push(ms),
     rememberMs: 1000,
   });
   return {
     compared,
+    rests,
     check: (login: Login, peer = '192.0.2.1') => check(login, peer),
     after: (ms: number) => {
       time += ms;
@@ -71,6 +74,14 @@ describe('logins', () => {
     assert.equal(await check({ user: 'ab', password: 'c' }), false);
   });
 
+  test('each run is followed by a rest, twice as long as it took', async () => {
+    const { check, compared, rests, holdUntil } = bench();
+    holdUntil(new Promise((resolve) => setTimeout(resolve, 30)));
+    for (const password of ['a', 'b', 'c']) await check({ user: 'ann', password });
+    assert.equal(compared.length, 3);
+    assert.ok(rests.length >= 2 && (rests[0] as number) > 30, String(rests));
+  });
+
   test('equal logins at one time are one run', async () => {
     const { check, compared } = bench();
     assert.deepEqual(await Promise.all([check(ANN), check(ANN, '192.0.2.2'), check(ANN)]), [true, true, true]);
@@ -104,5 +115,7 @@ describe('logins', () => {
     const before = compared.length;
     assert.equal(await check(ANN), true);
     assert.equal(compared.length, before);
+    await check({ user: 'eve', password: '0' });
+    assert.equal(compared.length, before + 1, 'nor is every guess kept');
   });
 });
