@@ -32,7 +32,7 @@ export async function writeFileDurable(fs: FileSystem, path: string, bytes: Uint
   }
 }
 
-const TEMPORARY_NAME = new RegExp(`^${TEMPORARY_PREFIX.replace('.', '\\.')}[0-9a-f]{12}$`);
+export const TEMPORARY_NAME = new RegExp(`^${TEMPORARY_PREFIX.replace('.', '\\.')}[0-9a-f]{12}$`);
 
 /** Removes the temporary files that killed runs left in a directory. Only under the lock that all its writers take. */
 export async function sweepTemporary(fs: FileSystem, directory: string): Promise<void> {

@@ -4,7 +4,8 @@
  */
 
 export type FileKind = 'file' | 'directory' | 'link' | 'other';
-export type FileStat = Readonly<{ kind: FileKind; size: number; mode: number }>;
+/** `size` in bytes, `mtimeMs` in milliseconds since 1970. */
+export type FileStat = Readonly<{ kind: FileKind; size: number; mode: number; mtimeMs: number }>;
 
 export interface WriteHandle {
   write(chunk: Uint8Array): Promise<void>;
@@ -15,8 +16,11 @@ export interface WriteHandle {
 
 export interface ReadHandle {
   readonly size: number;
-  /** Bytes `start` (inclusive) to `end` (exclusive, default: size) in chunks; each chunk may be overwritten once the next is asked for. */
-  read(start?: number, end?: number): AsyncIterable<Uint8Array>;
+  /**
+   * Bytes `start` (inclusive) to `end` (exclusive, default: size) in chunks; each chunk may be overwritten once the next is asked for.
+   * @param into memory for the chunks, at least 1 byte; by default fresh memory, as much as reads well
+   */
+  read(start?: number, end?: number, into?: Uint8Array): AsyncIterable<Uint8Array>;
   close(): Promise<void>;
 }
 
@@ -51,4 +55,6 @@ export interface FileSystem {
   stat(path: string): Promise<FileStat | undefined>;
   /** Bytes that an ordinary user may still write below `path`. */
   freeBytes(path: string): Promise<number>;
+  /** Size of the file system below `path`. */
+  totalBytes(path: string): Promise<number>;
 }

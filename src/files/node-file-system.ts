@@ -13,11 +13,10 @@ import {
 } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { BundleError, isSystemError } from '../core/errors.ts';
-import type { FileStat, FileSystem, ReadHandle, WriteHandle } from './file-system.ts';
+import type { FileStat, FileSystem, WriteHandle } from './file-system.ts';
+import { openRead, readFile } from './node-read.ts';
 
-const { O_RDONLY, O_WRONLY, O_CREAT, O_EXCL, O_APPEND, O_NOFOLLOW, O_NONBLOCK, O_DIRECTORY } = constants;
-/** 1 MiB: measured best of 64 KiB … 4 MiB for hash-while-reading on Node 26. */
-const READ_CHUNK = 1024 * 1024;
+const { O_RDONLY, O_WRONLY, O_CREAT, O_EXCL, O_APPEND, O_NOFOLLOW, O_DIRECTORY } = constants;
 
 async function sync(handle: FileHandle): Promise<void> {
   try {
@@ -36,62 +35,6 @@ function writeHandle(handle: FileHandle): WriteHandle {
     sync: () => sync(handle),
     close: () => handle.close(),
   };
-}
-
-async function openRegular(path: string): Promise<{ handle: FileHandle; size: number }> {
-  let handle: FileHandle;
-  try {
-    // O_NONBLOCK: opening a planted FIFO must not hang.
-    handle = await open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-  } catch (error) {
-    if (isSystemError(error, 'ELOOP', 'ENXIO')) throw notRegular(path, error);
-    throw error;
-  }
-  try {
-    const stat = await handle.stat();
-    if (!stat.isFile()) throw notRegular(path);
-    return { handle, size: stat.size };
-  } catch (error) {
-    await handle.close();
-    throw error;
-  }
-}
-
-const notRegular = (path: string, cause?: unknown): BundleError =>
-  new BundleError('E_NOT_REGULAR', `${path} is not a regular file (a link, directory or device)`, { cause });
-
-async function* readRange(handle: FileHandle, start: number, end: number, chunk = READ_CHUNK): AsyncGenerator<Uint8Array> {
-  const buffer = Buffer.allocUnsafe(Math.max(1, Math.min(chunk, end - start)));
-  for (let position = start; position < end; ) {
-    const { bytesRead } = await handle.read(buffer, 0, Math.min(buffer.length, end - position), position);
-    if (bytesRead === 0) return; // shorter than it was: the caller's size check speaks
-    position += bytesRead;
-    yield buffer.subarray(0, bytesRead);
-  }
-}
-
-async function openRead(path: string): Promise<ReadHandle> {
-  const { handle, size } = await openRegular(path);
-  return { size, read: (start = 0, end = size) => readRange(handle, start, end), close: () => handle.close() };
-}
-
-async function readFile(path: string, maxBytes: number): Promise<Buffer> {
-  const { handle, size } = await openRegular(path);
-  try {
-    if (size > maxBytes) throw new BundleError('E_LIMIT', `${path} has ${size} bytes, more than the limit of ${maxBytes}`);
-    const chunks: Buffer[] = [];
-    let length = 0;
-    // One byte more than the limit: a file that grows while it is read is caught too.
-    // Most files are small: a buffer of the size seen, not of the limit.
-    for await (const chunk of readRange(handle, 0, maxBytes + 1, Math.min(READ_CHUNK, size + 1))) {
-      chunks.push(Buffer.from(chunk));
-      length += chunk.length;
-    }
-    if (length > maxBytes) throw new BundleError('E_LIMIT', `${path} is longer than the limit of ${maxBytes} bytes`);
-    return Buffer.concat(chunks, length);
-  } finally {
-    await handle.close();
-  }
 }
 
 async function readUserFile(path: string, maxBytes: number): Promise<Buffer> {
@@ -115,7 +58,7 @@ async function stat(path: string): Promise<FileStat | undefined> {
   try {
     const s = await lstat(path);
     const kind = s.isFile() ? 'file' : s.isDirectory() ? 'directory' : s.isSymbolicLink() ? 'link' : 'other';
-    return { kind, size: s.size, mode: s.mode & 0o777 };
+    return { kind, size: s.size, mode: s.mode & 0o777, mtimeMs: s.mtimeMs };
   } catch (error) {
     if (isSystemError(error, 'ENOENT', 'ENOTDIR')) return undefined;
     throw error;
@@ -174,5 +117,9 @@ export const nodeFileSystem: FileSystem = {
   async freeBytes(path) {
     const s = await statfs(path);
     return s.bavail * s.bsize;
+  },
+  async totalBytes(path) {
+    const s = await statfs(path);
+    return s.blocks * s.bsize;
   },
 };

@@ -13,14 +13,17 @@ const readProc = (path: string): string => {
   }
 };
 
-/** Field 22 of /proc/<pid>/stat, counted after the command name, which may itself hold spaces and brackets (proc(5)). */
-const startTimeOf = (pid: number): string => readProc(`/proc/${pid}/stat`).split(') ').at(-1)?.split(' ')[19] ?? '';
+/** Fields 3 and 22 of /proc/<pid>/stat, counted after the command name, which may itself hold spaces and brackets (proc(5)). */
+function statusOf(pid: number): { state: string; startTime: string } {
+  const fields = readProc(`/proc/${pid}/stat`).split(') ').at(-1)?.split(' ') ?? [];
+  return { state: fields[0] ?? '', startTime: fields[19] ?? '' };
+}
 
 export const ownIdentity = (): ProcessIdentity => ({
   pid: process.pid,
   host: hostname(),
   bootId: readProc('/proc/sys/kernel/random/boot_id'),
-  startTime: startTimeOf(process.pid),
+  startTime: statusOf(process.pid).startTime,
 });
 
 export type Liveness = 'running' | 'gone' | 'foreign';
@@ -34,5 +37,8 @@ export function livenessOf(owner: ProcessIdentity, self: ProcessIdentity = ownId
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'EPERM' ? 'running' : 'gone';
   }
-  return owner.startTime !== '' && startTimeOf(owner.pid) !== owner.startTime ? 'gone' : 'running';
+  if (owner.startTime === '') return 'running';
+  const { state, startTime } = statusOf(owner.pid);
+  // A zombie does nothing any more, and where nobody collects it (a container without an init) it stays for ever.
+  return startTime !== owner.startTime || state === 'Z' || state === 'X' ? 'gone' : 'running';
 }

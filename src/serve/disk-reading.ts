@@ -1,35 +1,42 @@
 import type { Descriptor } from '../core/descriptor.ts';
-import { type Digest, isDigest, parseDigest } from '../core/digest.ts';
+import { type Digest, isDigest } from '../core/digest.ts';
+import { isBundleError } from '../core/errors.ts';
 import { byteOrder, parseStrictJson } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
-import { isTag } from '../core/reference.ts';
 import type { FileSystem } from '../files/file-system.ts';
+import { readFileRange } from './blob-stream.ts';
 import type { RegistryContent, StoredManifest } from './content.ts';
-import { listIfThere, readIfThere } from './disk-files.ts';
+import { readIfThere } from './disk-files.ts';
+import { RECORD_BYTES } from './disk-opening.ts';
 import { type DiskPaths, digestOfFileName } from './disk-paths.ts';
-import { readFileRange } from './disk-staging.ts';
+import type { DiskStore } from './disk-store.ts';
 import { referrerOf } from './referrer.ts';
 
-/** One small file of ours: a digest, or a media type of at most 255 characters in JSON. */
-const RECORD_BYTES = 4096;
-
-/** The reading half of a registry directory. */
-export function readDiskContent(fs: FileSystem, paths: DiskPaths): RegistryContent {
-  const manifest = (repository: string, reference: string) => readManifest(fs, paths, repository, reference);
+/** The reading half of a registry directory. Whatever is found is promised to the client: garbage collection leaves it for a while. */
+export function readDiskContent(store: Pick<DiskStore, 'fs' | 'paths' | 'members' | 'elapsed'>): RegistryContent {
+  const { fs, paths, members, elapsed } = store;
+  const manifest = async (repository: string, reference: string): Promise<StoredManifest | undefined> => {
+    const digest = isDigest(reference) ? reference : members.tags(repository).get(reference);
+    if (digest === undefined || !members.promise('manifests', repository, digest, elapsed())) return undefined;
+    return readManifest(fs, paths, repository, digest);
+  };
   return {
     manifest,
     async blob(repository, digest) {
-      const [link, file] = await Promise.all([fs.stat(paths.blobLink(repository, digest)), fs.stat(paths.blob(digest))]);
-      if (link === undefined || file === undefined) return undefined;
-      return { size: file.size, open: (start, end) => readFileRange(fs, paths.blob(digest), start, end) };
+      if (!members.promise('blobs', repository, digest, elapsed())) return undefined;
+      const path = paths.blob(digest);
+      const file = await fs.stat(path);
+      if (file?.kind !== 'file') return undefined;
+      return { size: file.size, open: (start, end) => readFileRange(fs, path, start, end) };
     },
+    repositories: async () => members.repositories().sort(byteOrder),
     async tags(repository) {
-      const found = await Promise.all([paths.records(repository), paths.blobLinks(repository)].map((path) => fs.stat(path)));
-      return found.every((stat) => stat === undefined) ? undefined : listTags(fs, paths, repository);
+      return members.knows(repository) ? [...members.tags(repository).keys()].sort(byteOrder) : undefined;
     },
     async referrers(repository, subject) {
       const descriptors: Descriptor[] = [];
-      for (const name of await listIfThere(fs, paths.referrers(repository, subject))) {
+      const directory = paths.referrers(repository, subject);
+      for (const name of (await fs.stat(directory)) === undefined ? [] : await fs.list(directory)) {
         const digest = digestOfFileName(name);
         const stored = digest && (await manifest(repository, digest));
         const referrer = stored && referrerOf(stored);
@@ -40,37 +47,33 @@ export function readDiskContent(fs: FileSystem, paths: DiskPaths): RegistryConte
   };
 }
 
-export const listTags = async (fs: FileSystem, paths: DiskPaths, repository: string): Promise<string[]> =>
-  (await listIfThere(fs, paths.tags(repository))).filter(isTag).sort(byteOrder);
-
-export async function tagTarget(fs: FileSystem, paths: DiskPaths, repository: string, tag: string): Promise<Digest | undefined> {
-  const text = await readIfThere(fs, paths.tag(repository, tag), RECORD_BYTES);
-  return text && parseDigest(text.toString('latin1'), `tag ${tag} of ${repository}`);
-}
-
-/** @param reference a tag or a digest */
+/** Straight from the disk; undefined when record or bytes are not there, or the record is damaged. */
 export async function readManifest(
   fs: FileSystem,
   paths: DiskPaths,
   repository: string,
-  reference: string,
+  digest: Digest,
 ): Promise<StoredManifest | undefined> {
-  const digest = isDigest(reference) ? reference : await tagTarget(fs, paths, repository, reference);
-  if (digest === undefined) return undefined;
-  const [record, bytes] = await Promise.all([
-    readIfThere(fs, paths.record(repository, digest), RECORD_BYTES),
+  const [mediaType, bytes] = await Promise.all([
+    readMediaType(fs, paths, repository, digest),
     readIfThere(fs, paths.blob(digest), LIMITS.ociManifestBytes),
   ]);
-  if (record === undefined || bytes === undefined) return undefined;
-  const { mediaType } = parseStrictJson(record, `record of ${digest} in ${repository}`, 'E_UNEXPECTED');
-  return { mediaType: String(mediaType), digest, bytes };
+  return mediaType === undefined || bytes === undefined ? undefined : { mediaType, digest, bytes };
 }
 
-/** Names of all repositories below `repositories`, in no promised order. */
-export async function* repositoryNames(fs: FileSystem, paths: DiskPaths, parent = ''): AsyncGenerator<string> {
-  const names = await listIfThere(fs, `${paths.repositories}${parent === '' ? '' : `/${parent}`}`);
-  if (names.some((name) => name === '_manifests' || name === '_blobs')) yield parent;
-  for (const name of names) {
-    if (!name.startsWith('_')) yield* repositoryNames(fs, paths, parent === '' ? name : `${parent}/${name}`);
+export async function readMediaType(
+  fs: FileSystem,
+  paths: DiskPaths,
+  repository: string,
+  digest: Digest,
+): Promise<string | undefined> {
+  const record = await readIfThere(fs, paths.record(repository, digest), RECORD_BYTES);
+  if (record === undefined) return undefined;
+  try {
+    const { mediaType } = parseStrictJson(record, `record of ${digest} in ${repository}`, 'E_UNEXPECTED');
+    return typeof mediaType === 'string' ? mediaType : undefined;
+  } catch (error) {
+    if (isBundleError(error)) return undefined;
+    throw error;
   }
 }

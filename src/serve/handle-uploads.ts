@@ -32,7 +32,7 @@ export async function postUpload(service: WritingService, exchange: Exchange, re
   }
   const upload = await uploads.start(repository, algorithmOf(digest));
   try {
-    await uploads.receive(upload, exchange.body(), digest);
+    await uploads.receive(upload, exchange.body(), digest, contentLength(exchange.headers));
   } catch (error) {
     await uploads.cancel(upload); // nobody else knows its address
     throw error;
@@ -95,7 +95,7 @@ function checkContinues(exchange: Exchange, upload: Upload): void {
 export const patchUpload = (service: WritingService, exchange: Exchange, route: UploadRoute): Promise<Answer> =>
   exclusively(service, route, async (upload) => {
     checkContinues(exchange, upload);
-    await service.writing.uploads.receive(upload, exchange.body());
+    await service.writing.uploads.receive(upload, exchange.body(), undefined, contentLength(exchange.headers));
     return { status: 202, headers: progress(upload) };
   });
 
@@ -104,7 +104,7 @@ export const putUpload = (service: WritingService, exchange: Exchange, route: Up
   exclusively(service, route, async (upload) => {
     const digest = digestParameter(exchange.query, 'digest') ?? digestIn('');
     checkContinues(exchange, upload);
-    await service.writing.uploads.receive(upload, exchange.body(), digest);
+    await service.writing.uploads.receive(upload, exchange.body(), digest, contentLength(exchange.headers));
     await service.writing.uploads.finish(upload, digest);
     return stored(route.repository, digest);
   });

@@ -11,3 +11,5 @@ export function createTurns() {
     }
   };
 }
+
+export type Turns = ReturnType<typeof createTurns>;

@@ -20,6 +20,7 @@ export function createMemoryContent(): WritableContent {
   const repositories: Repositories = new Map();
   return {
     ...readingSide(repositories),
+    savedUploads: async () => [],
     stage: async () => createStaging((name, digest, chunks) => repositoryOf(repositories, name).blobs.set(digest, chunks)),
     async mount(name, digest, from) {
       const sources = from === undefined ? [...repositories.values()] : [repositories.get(from)];
@@ -58,6 +59,7 @@ function readingSide(repositories: Repositories): RegistryContent {
       const chunks = repositories.get(name)?.blobs.get(digest);
       return chunks && blobOf(chunks);
     },
+    repositories: async () => [...repositories.keys()].sort(byteOrder),
     async tags(name) {
       const repository = repositories.get(name);
       return repository && [...repository.tags.keys()].sort(byteOrder);
@@ -98,7 +100,11 @@ function blobOf(chunks: Chunks): StoredBlob {
 
 function createStaging(keep: (repository: string, digest: Digest, chunks: Chunks) => void): Staging {
   const chunks: Uint8Array[] = [];
+  const nothing = async (): Promise<void> => undefined;
   return {
+    announce: nothing,
+    flush: nothing,
+    suspend: nothing,
     async write(chunk) {
       chunks.push(chunk);
     },

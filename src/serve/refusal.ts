@@ -47,7 +47,12 @@ export class Refusal extends Error {
 const ofBundleError = (error: BundleError): Refusal => {
   const { message, code } = error;
   if (code === 'E_DIGEST_INVALID') return new Refusal(400, 'DIGEST_INVALID', message, { cause: error });
-  if (code === 'E_DISK_FULL') return new Refusal(507, 'UNKNOWN', 'no space left in the registry', { cause: error });
+  if (code === 'E_DISK_FULL') {
+    // The figures of the floor, and nothing of ours: a system error names paths.
+    const { free, floor } = error.detail;
+    const detail = floor === undefined ? {} : { detail: { free, floor } };
+    return new Refusal(507, 'DENIED', 'no space left in the registry', { cause: error, ...detail });
+  }
   return new Refusal(500, 'UNKNOWN', 'the registry failed to answer', { cause: error });
 };
 

@@ -136,9 +136,9 @@ export function createFaultFileSystem(inner: FileSystem, fault?: DiskFault): Fau
   function readable(handle: ReadHandle): ReadHandle {
     return {
       size: handle.size,
-      async *read(start, end) {
+      async *read(start, end, into) {
         alive();
-        for await (const chunk of handle.read(start, end)) {
+        for await (const chunk of handle.read(start, end, into)) {
           yield chunk;
           alive();
         }
@@ -175,6 +175,7 @@ export function createFaultFileSystem(inner: FileSystem, fault?: DiskFault): Fau
     list: (path) => read(() => inner.list(path)),
     stat: (path) => read(() => inner.stat(path)),
     freeBytes: (path) => read(() => inner.freeBytes(path)),
+    totalBytes: (path) => read(() => inner.totalBytes(path)),
   };
 }
 

@@ -24,6 +24,8 @@ export type RegistryOptions = Readonly<{
   port?: number;
   /** olareg only: take an index although children are missing. */
   sparse?: boolean;
+  /** Take deletes of blobs, manifests and tags; neither does by itself. */
+  deletes?: boolean;
 }>;
 
 export type Registry = Readonly<{
@@ -59,6 +61,7 @@ export async function startRegistry(t: Ending, options: RegistryOptions): Promis
     tls: tls ? files : undefined,
     login,
     sparse: options.sparse ?? false,
+    deletes: options.deletes ?? false,
   };
   const tokens = auth === 'token' && kind !== 'olareg' ? await tokensFor(t, options, setting) : undefined;
   const [program, args] = kind === 'olareg' ? await olareg(setting) : await distribution(kind, setting, tokens);
@@ -75,6 +78,7 @@ type Setting = Readonly<{
   tls: { cert: string; key: string } | undefined;
   login: Login;
   sparse: boolean;
+  deletes: boolean;
 }>;
 
 function authority({ ca }: RegistryOptions): CertificateAuthority {
@@ -115,7 +119,7 @@ async function distribution(kind: Kind, setting: Setting, tokens: TokenService |
   const config = {
     version: '0.1',
     log: { level: 'info' },
-    storage: { filesystem: { rootdirectory: storage } },
+    storage: { filesystem: { rootdirectory: storage }, delete: { enabled: setting.deletes } },
     http: {
       addr: `127.0.0.1:${port}`,
       secret: 'the same after a restart',
@@ -142,6 +146,7 @@ async function olareg(setting: Setting): Promise<[string, string[]]> {
     [
       ...['serve', '--addr', '127.0.0.1', '--port', String(port), '--dir', storage, '--gc-frequency', '-1s'],
       ...(setting.sparse ? ['--api-sparse-index'] : []),
+      ...(setting.deletes ? ['--api-delete', '--api-blob-delete'] : []),
       ...(tls === undefined ? [] : ['--tls-cert', tls.cert, '--tls-key', tls.key]),
       ...(auth === 'basic' ? ['--auth-basic', file] : []),
       ...(auth === 'token' ? ['--auth-token-opaque', file, '--external-url', `${scheme}://127.0.0.1:${port}`] : []),
