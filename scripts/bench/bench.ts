@@ -1,170 +1,112 @@
 /**
- * `npm run bench`: pull and load beside curl, crane, skopeo, oras and regctl, in one run on one machine, so that ratios mean something where
- * seconds do not. Needs scripts/interop/install.sh. Flags: --set big|forty|many (repeatable, default forty), --scale 1 (factor on sizes), --runs 2 (the
- * best counts), --no-peers (ours and the floor only), --json FILE.
+ * `npm run bench`: ours beside curl, crane, oras, regctl and skopeo, in turns on one machine, so that ratios mean something where seconds do not.
+ * Needs scripts/interop/install.sh. Flags: --set big|forty|many (repeatable, default all), --scale 1 (factor on sizes), --runs 3, --quick (forty at a
+ * tenth, once), --no-peers (ours and the floor only), --serve (our registry beside others, instead), --memory-gib 10 (peak memory for layers of 1 and
+ * 10 GiB, instead), --markdown FILE, --json FILE. TMPDIR says where the bytes go: `--set big` needs 4 GiB.
  */
-import { mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { startRegistry } from '../../test/support/real/registries.ts';
 import { createSuiteScope } from '../../test/support/real/scope.ts';
-import type { Ending } from '../../test/support/temp-dir.ts';
-import { type Command, type Cost, measure } from './measure.ts';
-import { isSetName, makeSet, pushSet, type SetName } from './sets.ts';
-import * as subjects from './subjects.ts';
+import { loading, type Origin, pulling, resolving, starting, verifying } from './contenders.ts';
+import { measure } from './measure.ts';
+import { benchMemory } from './memory.ts';
+import * as ours from './ours.ts';
+import { type Contender, type Row, runRounds } from './rounds.ts';
+import { benchServing } from './serve.ts';
+import { isSetName, makeSet, pushSet, SET_NAMES, type SetName } from './sets.ts';
+import { markdownTable, textTable } from './table.ts';
 
-type Row = Readonly<{ set: SetName; stage: 'pull' | 'load'; what: string; runs: readonly Cost[] }>;
-type Options = Readonly<{ scale: number; runs: number; peers: boolean }>;
+type Options = Readonly<{ sets: readonly SetName[]; scale: number; runs: number; peers: boolean }>;
 
 const { values } = parseArgs({
   options: {
-    set: { type: 'string', multiple: true, default: ['forty'] },
-    scale: { type: 'string', default: '1' },
-    runs: { type: 'string', default: '2' },
+    set: { type: 'string', multiple: true },
+    scale: { type: 'string' },
+    runs: { type: 'string' },
+    quick: { type: 'boolean', default: false },
     'no-peers': { type: 'boolean', default: false },
+    serve: { type: 'boolean', default: false },
+    'memory-gib': { type: 'string' },
+    markdown: { type: 'string' },
     json: { type: 'string' },
   },
 });
 
-const best = (runs: readonly Cost[]): Cost => runs.reduce((a, b) => (b.wallMs < a.wallMs ? b : a));
-
 /** @throws Error when a name is no set or a number no number */
-function optionsOf(): Options & { sets: SetName[] } {
-  const sets = values.set.map((name) => {
+function optionsOf(): Options {
+  const preset = values.quick ? { sets: ['forty'], scale: '0.1', runs: '1' } : { sets: SET_NAMES, scale: '1', runs: '3' };
+  const sets = (values.set ?? preset.sets).map((name) => {
     if (!isSetName(name)) throw new Error(`--set ${name}: want big, forty or many`);
     return name;
   });
-  const [scale, runs] = [Number(values.scale), Number(values.runs)];
+  const [scale, runs] = [Number(values.scale ?? preset.scale), Number(values.runs ?? preset.runs)];
   if (!(scale > 0) || !Number.isInteger(runs) || runs < 1) throw new Error('--scale and --runs are positive numbers');
   return { sets, scale, runs, peers: !values['no-peers'] };
 }
 
-async function benchSet(t: Ending, set: SetName, options: Options): Promise<Row[]> {
-  const directory = mkdtempSync(join(tmpdir(), 'bundle-bench-'));
-  t.after(() => rmSync(directory, { recursive: true, force: true }));
-  const images = makeSet(set, options.scale);
-  const origin = await startRegistry(t, { kind: 'distribution 2.8' });
-  await pushSet(origin.host, images);
-  const blobs = new Map(images.flatMap((i) => i.blobs.map((b) => [b.digest, b.size] as const)));
-  const bytes = [...blobs.values()].reduce((a, b) => a + b, 0);
-  console.log(`\n${set}: ${images.length} images, ${blobs.size + images.length} blobs, ${(bytes / 1024 ** 2).toFixed(0)} MiB`);
-  const site: subjects.Site = { host: origin.host, directory, images };
-  subjects.writeManifest(site);
-  const rows: Row[] = [];
-  let serial = 0;
-  const run = async (
-    stage: Row['stage'],
-    what: string,
-    make: (fresh: string) => Command | Promise<Command>,
-    keep?: (path: string) => void,
-  ): Promise<void> => {
-    const runs: Cost[] = [];
-    for (let i = 0; i < options.runs; i++) {
-      const fresh = join(directory, `out-${++serial}`);
-      runs.push(await measure(await make(fresh)));
-      if (keep !== undefined && i === options.runs - 1) keep(fresh);
-      else rmSync(fresh, { recursive: true, force: true });
-    }
-    const row: Row = { set, stage, what, runs };
-    rows.push(row);
-    console.error(`  ${stage} ${what}: ${(best(runs).wallMs / 1000).toFixed(2)} s`);
-  };
+const chosen = (contenders: readonly Contender[], peers: boolean): readonly Contender[] =>
+  contenders.filter(({ role }) => peers || role !== 'peer');
 
-  let bundle = '';
-  await measure(subjects.makeKeys(site));
-  await measure(subjects.floor(site, join(directory, 'warm')));
-  rmSync(join(directory, 'warm'), { recursive: true, force: true });
-  await run('pull', 'floor: curl --parallel-max 8, no hash', (to) => subjects.floor(site, to));
-  if (options.peers) await run('pull', 'crane pull --format=oci', (to) => subjects.cranePull(site, to));
-  await run('pull', 'ours: lock', () => {
-    rmSync(join(directory, 'bench.lock.json'), { force: true });
-    return subjects.lock(site);
-  });
-  await run('pull', 'ours: pull --unsigned', (to) => subjects.pullUnsigned(site, to));
-  await run(
-    'pull',
-    'ours: pull --key',
-    (to) => subjects.pullSigned(site, to),
-    (path) => {
-      bundle = path;
-    },
-  );
-  await run('pull', 'ours: pull again, nothing to do', () => subjects.pullSigned(site, bundle));
-
-  await run('load', 'ours: verify', () => subjects.verify(site, bundle));
-  let target = '';
-  let state = '';
-  /** A fresh registry for each run: what is there already would not be pushed. */
-  const freshly = (make: (host: string, to: string) => Command) => async (to: string) => {
-    target = (await startRegistry(t, { kind: 'distribution 2.8' })).host;
-    state = join(directory, `state-${target.replace(':', '-')}`);
-    return make(target, to);
-  };
-  if (options.peers) {
-    await run(
-      'load',
-      'skopeo copy, per reference',
-      freshly((host) => subjects.skopeoCopy(site, bundle, host)),
-    );
-    await run(
-      'load',
-      'oras cp, per reference',
-      freshly((host) => subjects.orasCopy(site, bundle, host)),
-    );
-    await run(
-      'load',
-      'regctl image copy, per reference',
-      freshly((host) => subjects.regctlCopy(site, bundle, host)),
-    );
-  }
-  await run(
-    'load',
-    'ours: load (verify and push)',
-    freshly((host) => subjects.load(site, bundle, host, state)),
-  );
-  await run('load', 'ours: load again, nothing to do', () => subjects.load(site, bundle, target, state));
-  return rows;
-}
-
-const seconds = (ms: number): string => (ms / 1000).toFixed(2);
-
-function print(rows: readonly Row[]): void {
-  for (const stage of ['pull', 'load'] as const) {
-    const own = rows.filter((row) => row.stage === stage);
-    const reference = own.find(({ what }) => what.startsWith('floor'));
-    const peer = own.find(({ what }) => what.startsWith(stage === 'pull' ? 'crane' : 'skopeo'));
-    const ratio = (row: Row, to: Row | undefined): string =>
-      to === undefined ? '-' : `${(best(row.runs).wallMs / best(to.runs).wallMs).toFixed(2)}x`;
-    const names = stage === 'pull' ? ['floor', 'crane'] : ['', 'skopeo'];
-    console.log(
-      `\n${'what'.padEnd(40)}${'wall s'.padStart(8)}${'CPU s'.padStart(8)}${'MiB'.padStart(7)}  ${names.map((n) => (n ? `to ${n}` : '').padStart(10)).join('')}`,
-    );
-    for (const row of own) {
-      const { wallMs, cpuMs, rssMiB } = best(row.runs);
-      console.log(
-        `${row.what.padEnd(40)}${seconds(wallMs).padStart(8)}${seconds(cpuMs).padStart(8)}${rssMiB.toFixed(0).padStart(7)}  ${[reference, peer].map((to) => (to === undefined ? '' : ratio(row, to)).padStart(10)).join('')}`,
-      );
-    }
-  }
-}
-
-const { sets, ...options } = optionsOf();
-const all: Row[] = [];
-console.log(
-  `${cpus().length} cores (${cpus()[0]?.model}), ${(totalmem() / 1024 ** 3).toFixed(0)} GiB, Node ${process.version}; best of ${options.runs}`,
-);
-for (const set of sets) {
+/** @param directory empty, removed by the caller */
+async function benchSet(set: SetName, directory: string, { scale, runs, peers }: Options): Promise<readonly Row[]> {
   const scope = createSuiteScope();
   try {
-    const free = statfsSync(tmpdir());
-    if (free.bavail * free.bsize < 8 * 1024 ** 3 * options.scale)
-      console.error(`little space in ${tmpdir()}: TMPDIR names another place`);
-    const rows = await benchSet(scope, set, options);
-    print(rows);
-    all.push(...rows);
+    const images = makeSet(set, scale);
+    const registry = await startRegistry(scope, { kind: 'distribution 2.8' });
+    await pushSet(registry.host, images);
+    const blobs = new Map(images.flatMap((image) => image.blobs.map(({ digest, size }) => [digest, size] as const)));
+    const bytes = [...blobs.values()].reduce((a, b) => a + b, 0);
+    console.error(`${set}: ${images.length} images, ${blobs.size + images.length} blobs, ${(bytes / 1024 ** 2).toFixed(0)} MiB`);
+    const origin: Origin = { site: { host: registry.host, directory, images }, registry };
+    const { site } = origin;
+    const run = (contenders: readonly Contender[]): Promise<readonly Row[]> =>
+      runRounds(set, directory, chosen(contenders, peers), runs);
+    ours.writeManifest(site);
+    await measure(ours.makeKeys(site));
+    await measure(ours.lock(site));
+    const bundle = join(directory, 'bundle');
+    await measure(ours.pull(site, bundle, '--key', 'bench.key')); // what is verified and loaded; it warms the page cache too
+    return [
+      ...(await run(resolving(origin))),
+      ...(await run(pulling(origin))),
+      ...(await run(verifying(origin, bundle))),
+      ...(await run(loading(origin, bundle))),
+    ];
   } finally {
     await scope.end();
   }
 }
-if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(all, null, 2)}\n`);
+
+/** Tables come as they are done; the folder is gone afterwards. */
+async function benchAll(options: Options): Promise<readonly Row[]> {
+  const rows: Row[] = [];
+  const bench = async (work: (directory: string) => Promise<readonly Row[]>): Promise<void> => {
+    const directory = mkdtempSync(join(tmpdir(), 'bundle-bench-'));
+    try {
+      const some = await work(directory);
+      console.log(`\n${textTable(some)}`);
+      rows.push(...some);
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
+  };
+  const memory = values['memory-gib'];
+  if (memory !== undefined) {
+    await bench((directory) => benchMemory(directory, [1, Number(memory)]));
+    return rows;
+  }
+  if (!values.serve) await bench((directory) => runRounds('start', directory, chosen(starting, options.peers), options.runs * 3));
+  for (const set of options.sets)
+    await bench((directory) => (values.serve ? benchServing(set, directory, options) : benchSet(set, directory, options)));
+  return rows;
+}
+
+const options = optionsOf();
+const machine = `${cpus().length} cores (${cpus()[0]?.model}), ${(totalmem() / 1024 ** 3).toFixed(0)} GiB, Node ${process.version}; best of ${options.runs} runs in turns, sizes times ${options.scale}`;
+console.log(machine);
+const rows = await benchAll(options);
+if (values.markdown !== undefined) writeFileSync(values.markdown, `${machine}\n\n${markdownTable(rows)}`);
+if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(rows, null, 2)}\n`);

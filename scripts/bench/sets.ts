@@ -1,6 +1,6 @@
 /** The images that the benchmark moves: the same bytes for the same name and scale, made while they are sent. */
-import { createHash } from 'node:crypto';
-import { createPrng, syntheticBlob, type TestBlob } from '../../test/support/random-layer.ts';
+import type { Digest } from '../../src/core/digest.ts';
+import { createPrng, digestOfBytes, syntheticBlob, type TestBlob } from '../../test/support/random-layer.ts';
 
 const MiB = 1024 * 1024;
 
@@ -8,7 +8,7 @@ export type BenchImage = Readonly<{
   repository: string;
   tag: string;
   manifest: Buffer;
-  digest: string;
+  digest: Digest;
   config: Buffer;
   blobs: readonly TestBlob[];
 }>;
@@ -30,9 +30,8 @@ const SHAPES: Readonly<Record<SetName, Shape>> = {
   many: { images: 400, bases: 20, baseBytes: 25 * 1024, ownLayers: 1, ownBytes: 25 * 1024 },
 };
 
+export const SET_NAMES: readonly SetName[] = ['big', 'forty', 'many'];
 export const isSetName = (text: string): text is SetName => Object.hasOwn(SHAPES, text);
-
-const sha256 = (bytes: Uint8Array): string => `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 
 /** @param scale factor on every size; the numbers of images and layers stay */
 export function makeSet(name: SetName, scale: number): BenchImage[] {
@@ -51,7 +50,7 @@ export function makeSet(name: SetName, scale: number): BenchImage[] {
   });
 }
 
-function imageOf(repository: string, blobs: readonly TestBlob[]): BenchImage {
+export function imageOf(repository: string, blobs: readonly TestBlob[]): BenchImage {
   const config = Buffer.from(
     JSON.stringify({
       architecture: 'amd64',
@@ -65,11 +64,11 @@ function imageOf(repository: string, blobs: readonly TestBlob[]): BenchImage {
     JSON.stringify({
       schemaVersion: 2,
       mediaType: 'application/vnd.oci.image.manifest.v1+json',
-      config: { mediaType: 'application/vnd.oci.image.config.v1+json', digest: sha256(config), size: config.length },
+      config: { mediaType: 'application/vnd.oci.image.config.v1+json', digest: digestOfBytes(config), size: config.length },
       layers: blobs.map(({ digest, size }) => ({ mediaType: 'application/vnd.oci.image.layer.v1.tar', digest, size })),
     }),
   );
-  return { repository, tag: '1', manifest, digest: sha256(manifest), config, blobs };
+  return { repository, tag: '1', manifest, digest: digestOfBytes(manifest), config, blobs };
 }
 
 /** Puts the images into an open registry at `host`. @throws Error on any refusal */
@@ -83,7 +82,7 @@ export async function pushSet(host: string, images: readonly BenchImage[]): Prom
 
 async function pushImage(base: string, { config, blobs, manifest, tag }: BenchImage): Promise<void> {
   for (const blob of blobs) await pushBlob(base, blob.digest, ReadableStream.from(blob.read(0, blob.size)), blob.size);
-  await pushBlob(base, sha256(config), config, config.length);
+  await pushBlob(base, digestOfBytes(config), config, config.length);
   const type = 'application/vnd.oci.image.manifest.v1+json';
   await expect(201, fetch(`${base}/manifests/${tag}`, { method: 'PUT', body: manifest, headers: { 'content-type': type } }));
 }

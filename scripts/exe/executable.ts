@@ -35,8 +35,8 @@ function putIn(main: string, base: string, output: string, target: Target): void
     useCodeCache: target.name === process.arch,
     // What a shell has in NODE_OPTIONS is for somebody's own programs.
     execArgvExtension: 'none',
-    // As scripts/bundle: buffers of the network die young.
-    execArgv: ['--max-semi-space-size=2'],
+    // As scripts/bundle: what starting makes dies young.
+    execArgv: ['--min-semi-space-size=8', '--max-semi-space-size=8'],
   };
   writeFileSync(config, JSON.stringify(settings));
   // With a fixed seed the compiled form is the same bytes in every build.
@@ -57,6 +57,7 @@ export function buildExecutable(target: Target, main: string, packages: readonly
   putIn(main, writeBase(target, node), output, target);
   chmodSync(output, 0o755);
   for (const name of LIBRARIES) copyFileSync(join(libraries.folder, name), join(folder, 'lib', name));
+  copyFileSync(join(root, 'scripts/systemd/bundle-registry.service'), join(folder, 'bundle-registry.service'));
   writeFileSync(join(folder, 'LICENSES.txt'), collectLicenses(join(root, 'LICENSE'), node, libraries.license, packages));
   const needs = checkFloor([output, ...LIBRARIES.map((name) => join(folder, 'lib', name))], GLIBC_FLOOR);
   return { folder, needs, libraries: libraries.versions };

@@ -73,6 +73,14 @@ const DEBIAN: readonly DebianRecipe[] = [
   },
   {
     kind: 'debian',
+    name: 'systemd-analyze',
+    suite: 'bookworm',
+    libraries: 'with',
+    packages: ['systemd'],
+    programs: { 'systemd-analyze': plain('usr/bin/systemd-analyze') },
+  },
+  {
+    kind: 'debian',
     name: 'busybox-static',
     suite: 'bookworm',
     packages: ['busybox-static'],

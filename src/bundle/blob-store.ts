@@ -1,11 +1,13 @@
+import pLimit from 'p-limit';
 import type { Descriptor } from '../core/descriptor.ts';
 import type { Digest } from '../core/digest.ts';
 import { BundleError, diskError, isBundleError } from '../core/errors.ts';
+import { givePiece } from '../core/piece.ts';
 import { createVerifier, readAll, verified } from '../core/verified.ts';
 import { removeFile } from '../files/durable-write.ts';
 import type { FileSystem, WriteHandle } from '../files/file-system.ts';
+import { createFlusher } from '../files/flusher.ts';
 import { readAhead } from '../files/read-ahead.ts';
-import { createWriteBehind } from '../files/write-behind.ts';
 import { BLOBS, blobPath, INGEST, ingestPath } from './layout.ts';
 
 type Blob = Pick<Descriptor, 'digest' | 'size'>;
@@ -38,6 +40,9 @@ export interface BlobStore {
 
 /** At once: journals gather them, and a disk that waits for each alone takes as many times longer. */
 const SYNCS = 4;
+
+/** While blobs still come: the disk is at work, and threads are left for reading. */
+const EARLY_SYNCS = 2;
 
 export function createBlobStore(fs: FileSystem, root: string): BlobStore {
   const pathOf = (digest: Digest): string => `${root}/${blobPath(digest)}`;
@@ -105,6 +110,15 @@ export function createBlobStore(fs: FileSystem, root: string): BlobStore {
     return pending;
   };
 
+  /** Blobs of this run that are on their way to the disk before somebody asks for it: `sync` then has little left to wait for. */
+  const early = new Map<Digest, Promise<void>>();
+  const earlyLimit = pLimit(EARLY_SYNCS);
+  const syncEarly = (digest: Digest): void => {
+    const done = earlyLimit(() => fs.syncFile(pathOf(digest)));
+    done.catch(() => undefined); // thrown by `sync`
+    early.set(digest, done);
+  };
+
   return {
     size,
     check,
@@ -113,7 +127,10 @@ export function createBlobStore(fs: FileSystem, root: string): BlobStore {
     readWhole: (blob, maxBytes) => readAll(read(blob), maxBytes, `blob ${blob.digest}`),
     async ensure(blob, trusted, fetch, onBytes = () => undefined) {
       try {
-        return (await check(blob, trusted)) ? 'present' : await ingest(fs, root, makeDirectory, blob, fetch, onBytes);
+        if (await check(blob, trusted)) return 'present';
+        const stored = await ingest(fs, root, makeDirectory, blob, fetch, onBytes);
+        syncEarly(blob.digest);
+        return stored;
       } catch (error) {
         throw diskError(error, `storing blob ${blob.digest}`);
       }
@@ -132,7 +149,7 @@ export function createBlobStore(fs: FileSystem, root: string): BlobStore {
       try {
         const queue = blobs.values();
         const worker = async (): Promise<void> => {
-          for (const blob of queue) await fs.syncFile(pathOf(blob.digest));
+          for (const { digest } of queue) await (early.get(digest) ?? fs.syncFile(pathOf(digest)));
         };
         await Promise.all(Array.from({ length: SYNCS }, worker));
         for (const algorithm of new Set(blobs.map((b) => b.digest.slice(0, 6))))
@@ -204,51 +221,47 @@ async function download(
   resume: boolean,
 ): Promise<void> {
   const verifier = createVerifier(blob, `blob ${blob.digest}`, 'source');
+  if (resume) await hashPart(fs, path, verifier.update);
+  const from = verifier.received;
+  onBytes(from);
+  const handle = resume ? await fs.append(path) : await fs.create(path);
   try {
-    if (resume) await hashPart(fs, path, verifier.update);
-    const from = verifier.received;
-    onBytes(from);
-    const handle = resume ? await fs.append(path) : await fs.create(path);
-    try {
-      if (from < blob.size || blob.size === 0) await copyInto(handle, from, fetch, verifier.update, onBytes);
-    } finally {
-      await handle.close();
-    }
-  } catch (error) {
-    verifier.drop();
-    throw error;
+    if (from < blob.size || blob.size === 0) await copyInto(handle, from, fetch, verifier.update, onBytes);
+  } finally {
+    await handle.close();
   }
-  await verifier.finish();
+  verifier.finish();
 }
 
-type Update = (chunk: Uint8Array) => Promise<void> | undefined;
-
-async function hashPart(fs: FileSystem, path: string, update: Update): Promise<void> {
+async function hashPart(fs: FileSystem, path: string, update: (chunk: Uint8Array) => void): Promise<void> {
   const handle = await fs.openRead(path);
   try {
-    for await (const chunk of readAhead(handle, 0, handle.size)) await update(chunk);
+    for await (const chunk of readAhead(handle, 0, handle.size)) update(chunk);
   } finally {
     await handle.close();
   }
 }
 
+/** Each piece is hashed and written while it is in the cache of this core. The first byte too many is refused before it is written. */
 async function copyInto(
   handle: WriteHandle,
   from: number,
   fetch: BlobFetch,
-  update: Update,
+  update: (chunk: Uint8Array) => void,
   onBytes: (count: number) => void,
 ): Promise<void> {
-  const writer = createWriteBehind(handle, update); // hashes what it writes, and throws on the first byte too many before it is written
+  const flusher = createFlusher(handle);
   try {
     for await (const piece of fetch(from)) {
-      const count = piece.length;
-      await writer.push(piece);
-      onBytes(count);
+      update(piece);
+      handle.writeNow(piece);
+      onBytes(piece.length);
+      flusher.wrote(piece.length);
+      givePiece(piece);
     }
-    await writer.end();
   } catch (error) {
-    await writer.settle();
+    await flusher.end().catch(() => undefined);
     throw error;
   }
+  await flusher.end();
 }

@@ -1,6 +1,4 @@
-/**
- * Memory for bytes on their way: 256 KiB, four times fewer calls than a socket has chunks. Shared, so that another thread can hash it without a copy.
- */
+/** Memory for bytes on their way: four times fewer calls than a socket has chunks, and small enough to stay in the cache of a core. */
 export const PIECE_BYTES = 256 * 1024;
 
 /** Pieces that nobody uses now: transfers come and go, and fresh memory of this size is dear (the kernel zeroes each page of it). */
@@ -9,12 +7,10 @@ const SPARE = 32;
 
 /** @param bytes what is to come, as far as is known: little content gets little memory */
 export const takePiece = (bytes: number): Buffer =>
-  bytes < PIECE_BYTES ? Buffer.allocUnsafe(Math.max(bytes, 1)) : (spare.pop() ?? Buffer.from(new SharedArrayBuffer(PIECE_BYTES)));
+  bytes < PIECE_BYTES ? Buffer.allocUnsafe(Math.max(bytes, 1)) : (spare.pop() ?? Buffer.allocUnsafeSlow(PIECE_BYTES));
 
 /** For who is done with a whole piece; one that is not given back is garbage like any other. A part of a piece is not taken. */
 export function givePiece(piece: Uint8Array): void {
-  if (isShared(piece) && piece.length === PIECE_BYTES && spare.length < SPARE) spare.push(Buffer.from(piece.buffer));
+  const whole = piece.length === PIECE_BYTES && piece.buffer.byteLength === PIECE_BYTES;
+  if (whole && spare.length < SPARE) spare.push(Buffer.from(piece.buffer as ArrayBuffer));
 }
-
-/** Whether another thread sees the same memory. */
-export const isShared = (bytes: Uint8Array): bytes is Uint8Array<SharedArrayBuffer> => bytes.buffer instanceof SharedArrayBuffer;

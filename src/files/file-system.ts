@@ -9,6 +9,8 @@ export type FileStat = Readonly<{ kind: FileKind; size: number; mode: number; mt
 
 export interface WriteHandle {
   write(chunk: Uint8Array): Promise<void>;
+  /** The same at once: a page cache takes bytes faster than a thread can be woken to write them. Not where others wait for the event loop. */
+  writeNow(chunk: Uint8Array): void;
   /** fsync; tolerates file systems that have none (exFAT on macOS: ENOTTY), never EIO. */
   sync(): Promise<void>;
   close(): Promise<void>;

@@ -1,4 +1,4 @@
-import { constants } from 'node:fs';
+import { constants, writeSync } from 'node:fs';
 import {
   type FileHandle,
   stat as followingStat,
@@ -31,6 +31,9 @@ function writeHandle(handle: FileHandle): WriteHandle {
   return {
     async write(chunk) {
       for (let done = 0; done < chunk.length; ) done += (await handle.write(chunk, done, chunk.length - done)).bytesWritten;
+    },
+    writeNow(chunk) {
+      for (let done = 0; done < chunk.length; ) done += writeSync(handle.fd, chunk, done, chunk.length - done);
     },
     sync: () => sync(handle),
     close: () => handle.close(),

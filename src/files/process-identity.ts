@@ -35,7 +35,7 @@ export function livenessOf(owner: ProcessIdentity, self: ProcessIdentity = ownId
   try {
     process.kill(owner.pid, 0);
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM' ? 'running' : 'gone';
+    if ((error as NodeJS.ErrnoException).code !== 'EPERM') return 'gone'; // EPERM: it runs, as another user
   }
   if (owner.startTime === '') return 'running';
   const { state, startTime } = statusOf(owner.pid);

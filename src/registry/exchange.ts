@@ -101,7 +101,7 @@ function createBody(controller: Controller, expected: number, origin: string): B
     for (let done = 0; done < chunk.length; ) {
       piece ??= takePiece(left > 0 ? left : PIECE_BYTES);
       const part = chunk.subarray(done, done + piece.length - filled);
-      piece.set(part, filled);
+      Buffer.from(part.buffer, part.byteOffset, part.length).copy(piece, filled);
       filled += part.length;
       left -= part.length;
       done += part.length;

@@ -184,12 +184,9 @@ async function uploadWhole(send: Sender, push: PushBlob, session: Session): Prom
   checkStored(await uploadRequest(send, push, 'PUT', withDigest(session.location, blob), body), push);
 }
 
-async function* hashed(
-  body: AsyncIterable<Uint8Array>,
-  update: (chunk: Uint8Array) => Promise<void> | undefined,
-): AsyncGenerator<Uint8Array> {
+async function* hashed(body: AsyncIterable<Uint8Array>, update: (chunk: Uint8Array) => void): AsyncGenerator<Uint8Array> {
   for await (const chunk of body) {
-    await update(chunk);
+    update(chunk);
     yield chunk;
   }
 }
@@ -215,7 +212,7 @@ async function uploadChunks(send: Sender, push: PushBlob, session: Session): Pro
     }
     location = sessionOf(response, push.endpoint).location;
   }
-  await verifier.finish();
+  verifier.finish();
   checkStored(
     await uploadRequest(send, push, 'PUT', withDigest(location, blob), { length: 0, open: () => new Uint8Array() }),
     push,

@@ -8,6 +8,8 @@ export type Grant = Readonly<{
   may(repository: string, action: Action): boolean;
   /** True when nothing is held back from this client, so that even blobs of unnamed repositories may be used. */
   everywhere: boolean;
+  /** Who logged in, for the access log. */
+  user?: string;
 }>;
 
 export const UNLIMITED: Grant = { may: () => true, everywhere: true };

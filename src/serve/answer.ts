@@ -22,8 +22,8 @@ const lengthOf = (body: Answer['body']): number => body?.length ?? 0;
 
 const headersOf = (answer: Answer): Record<string, string | string[]> => ({
   ...(answer.headers as Record<string, string | string[]>),
-  // RFC 9110 section 8.6: no length on 204. Everywhere else always, on HEAD too; never a chunked answer, never compressed.
-  ...(answer.status === 204 ? {} : { 'Content-Length': String(lengthOf(answer.body)) }),
+  // RFC 9110 section 8.6: no length on 204, and on 304 only the one that 200 would have. Everywhere else always, on HEAD too; never a chunked answer, never compressed.
+  ...(answer.status === 204 || answer.status === 304 ? {} : { 'Content-Length': String(lengthOf(answer.body)) }),
 });
 
 /** What of an unwanted request body is read and thrown away, so that the client, busy sending, gets to see the answer. */
@@ -75,8 +75,9 @@ function drain(request: IncomingMessage): Promise<boolean> {
 }
 
 /**
- * Sends chunk by chunk: the next is read when the connection has taken the last, so memory stays flat and the source may use its buffer again.
- * The status goes out with the first chunk, so a source that can't be opened is still a 500.
+ * Sends chunk by chunk: the next is read when the connection has taken the last, so memory stays flat and the source may use its memory again.
+ * The status goes out with the first chunk, so a source that can't be opened is still a 500; the end goes out with the last one, so that a small body
+ * is one packet.
  */
 async function pump(response: ServerResponse, answer: Answer, body: StreamBody): Promise<number> {
   let sent = 0;
@@ -84,23 +85,26 @@ async function pump(response: ServerResponse, answer: Answer, body: StreamBody):
     if (!response.headersSent) response.writeHead(answer.status, headersOf(answer));
     sent += chunk.length;
     if (sent > body.length) throw new Error(`the body is longer than the promised ${body.length} bytes`);
-    await write(response, chunk);
+    await send(response, chunk, sent === body.length);
   }
   if (sent < body.length) throw new Error(`the body ended after ${sent} of ${body.length} bytes`);
   if (!response.headersSent) response.writeHead(answer.status, headersOf(answer)); // an empty body
-  response.end();
+  if (!response.writableEnded) response.end();
   return sent;
 }
 
-function write(response: ServerResponse, chunk: Uint8Array): Promise<void> {
+/** Until the connection has taken the chunk. */
+function send(response: ServerResponse, chunk: Uint8Array, last: boolean): Promise<void> {
   return new Promise((resolve, reject) => {
     const gone = (): void => reject(new Error('the client went away'));
     if (response.closed || response.destroyed) return gone();
     response.once('close', gone);
-    response.write(chunk, (error) => {
+    const taken = (error?: Error | null): void => {
       response.off('close', gone);
       if (error) reject(error);
       else resolve();
-    });
+    };
+    if (last) response.end(chunk, () => taken(response.errored));
+    else response.write(chunk, taken);
   });
 }

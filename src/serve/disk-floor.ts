@@ -20,7 +20,7 @@ export type DiskFloor = ReturnType<typeof createDiskFloor>;
  * that disk. What running uploads have announced counts as taken.
  */
 export function createDiskFloor(fs: FileSystem, root: string, minFreeBytes: number, elapsed: () => number) {
-  let free = 0;
+  let free: Promise<number> = Promise.resolve(0);
   let readAt = Number.NEGATIVE_INFINITY;
   let taken = 0; // since it was read
   let announced = 0;
@@ -31,9 +31,12 @@ export function createDiskFloor(fs: FileSystem, root: string, minFreeBytes: numb
     if (elapsed() - readAt >= BELIEVED_MS || taken >= BELIEVED_BYTES) {
       readAt = elapsed();
       taken = 0;
-      free = await fs.freeBytes(root);
+      free = fs.freeBytes(root); // who comes while it is being read waits for the same answer
+      free.catch(() => {
+        readAt = Number.NEGATIVE_INFINITY;
+      });
     }
-    const left = free - taken - announced;
+    const left = (await free) - taken - announced;
     if (left - bytes >= minFreeBytes) return;
     throw new BundleError('E_DISK_FULL', `${left} bytes are free below ${root}, and ${minFreeBytes} are to stay so`, {
       origin: 'host',

@@ -1,9 +1,12 @@
 /** Runs something later; the function that comes back calls it off. */
 export type Timer = (run: () => void, ms: number) => () => void;
 
+/** What setTimeout can count to: more than that and it fires at once. */
+const LONGEST_MS = 2 ** 31 - 1;
+
 /** A timer that does not keep the process alive. */
 export const backgroundTimer: Timer = (run, ms) => {
-  const timer = setTimeout(run, ms).unref();
+  const timer = setTimeout(run, Math.min(ms, LONGEST_MS)).unref();
   return () => clearTimeout(timer);
 };
 

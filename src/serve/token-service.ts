@@ -1,23 +1,34 @@
 import { randomBytes } from 'node:crypto';
-import { type Grant, type Need, parseScope } from './access.ts';
+import { type Action, type Grant, type Need, parseScope } from './access.ts';
 import { type Answer, jsonAnswer } from './answer.ts';
-import { type AccessRules, grantOf, isKnown, type Login, parseBasic } from './passwords.ts';
+import { type AccessRules, grantOf, isRight, type Login, parseBasic } from './passwords.ts';
 import { Refusal } from './refusal.ts';
 
-export type TokenOptions = AccessRules & Readonly<{ lifetimeSeconds?: number }>;
+export type TokenOptions = AccessRules &
+  Readonly<{
+    lifetimeSeconds?: number;
+    /** Default true. A refresh token outlives the password that it was given for, until the server ends. */
+    refreshTokens?: boolean;
+  }>;
 
 export type TokenRequest = Readonly<{
   /** Query of a GET, or form of a POST (distribution "Token Authentication" and "OAuth2"). */
   fields: URLSearchParams;
   oauth: boolean;
   authorization: string | undefined;
+  /** Address of the client. */
+  peer: string;
 }>;
+
+export type TokenService = ReturnType<typeof createTokenService>;
 
 type Issued = Readonly<{ grant: Grant; expires: number }>;
 
 const TOKENS = 10_000;
 /** Actions on repositories in one token. */
 const SCOPES = 300;
+/** What everybody may do needs no secret and nothing to remember, so that whoever asks without end pushes out nobody's token. */
+const ANONYMOUS = 'anonymous';
 const newToken = (): string => randomBytes(32).toString('base64url');
 
 /** Hands out random opaque tokens and remembers what each may do: the token service that public registries have beside them. */
@@ -41,24 +52,29 @@ export function createTokenService(options: TokenOptions, now: () => number = Da
     return token;
   };
 
+  const { refreshTokens: refreshing = true } = options;
+
   return {
-    /** @throws Refusal 401 UNAUTHORIZED */
-    answer({ fields, oauth, authorization }: TokenRequest): Answer {
+    /** @throws Refusal 401 UNAUTHORIZED, 429 TOOMANYREQUESTS */
+    async answer(request: TokenRequest): Promise<Answer> {
+      const { fields, oauth } = request;
       const refresh = oauth ? fields.get('refresh_token') : null;
-      const user = refresh === null ? userOf(options, fields, oauth, authorization) : refreshTokens.get(refresh);
+      const user = refresh === null ? await userOf(options, request) : refreshTokens.get(refresh);
       if (user === undefined && (refresh !== null || options.anonymousPull !== true)) throw badLogin();
-      const token = remember(scopedGrant(grantOf(options, user), fields.getAll('scope')));
+      const grant = grantOf(options, user);
+      const token = user === undefined ? ANONYMOUS : remember(scopedGrant(grant, fields.getAll('scope')));
       const offline = fields.get('offline_token') === 'true' || fields.get('access_type') === 'offline';
       return jsonAnswer({
         token,
         access_token: token,
         expires_in: lifetime,
         issued_at: new Date(now()).toISOString(),
-        ...(offline && user !== undefined ? { refresh_token: rememberUser(user) } : {}),
+        ...(refreshing && offline && user !== undefined ? { refresh_token: rememberUser(user) } : {}),
       });
     },
     /** undefined when the token was never issued here or has expired. */
     grantOf(token: string): Grant | undefined {
+      if (token === ANONYMOUS && options.anonymousPull === true) return grantOf(options, undefined);
       const found = issued.get(token);
       return found !== undefined && found.expires > now() ? found.grant : undefined;
     },
@@ -66,15 +82,10 @@ export function createTokenService(options: TokenOptions, now: () => number = Da
 }
 
 /** undefined for one who gave no credentials. @throws Refusal 401 for wrong ones */
-function userOf(
-  rules: AccessRules,
-  fields: URLSearchParams,
-  oauth: boolean,
-  authorization: string | undefined,
-): string | undefined {
+async function userOf(rules: AccessRules, { fields, oauth, authorization, peer }: TokenRequest): Promise<string | undefined> {
   const login = oauth ? formLogin(fields) : parseBasic(authorization);
   if (login === undefined && authorization === undefined) return undefined;
-  if (login === undefined || !isKnown(rules, login)) throw badLogin();
+  if (login === undefined || !(await isRight(rules, login, peer))) throw badLogin();
   return login.user;
 }
 
@@ -82,7 +93,8 @@ function userOf(
 function scopedGrant(whole: Grant, scopes: readonly string[]): Grant {
   const asked = scopes.flatMap(parseScope).slice(0, SCOPES);
   const granted = new Set(asked.filter((need) => whole.may(need.repository, need.action)).map(keyOf));
-  return { may: (repository, action) => granted.has(keyOf({ repository, action })), everywhere: false };
+  const may = (repository: string, action: Action): boolean => granted.has(keyOf({ repository, action }));
+  return { may, everywhere: false, ...(whole.user === undefined ? {} : { user: whole.user }) };
 }
 
 const keyOf = (need: Need): string => `${need.action} ${need.repository}`;

@@ -17,6 +17,7 @@ export function verifiedContent(content: RegistryContent): RegistryContent {
     return check;
   };
   return {
+    repositories: () => content.repositories(),
     tags: (repository) => content.tags(repository),
     referrers: (repository, digest) => content.referrers(repository, digest),
     async manifest(repository, reference) {

@@ -6,7 +6,7 @@ import { type Digest, type DigestAlgorithm, digestOf } from '../../src/core/dige
 import { MEDIA_TYPE } from '../../src/core/media-types.ts';
 import { nodeFileSystem } from '../../src/files/node-file-system.ts';
 import type { WritableContent } from '../../src/serve/content.ts';
-import { openDiskContent } from '../../src/serve/disk-content.ts';
+import { type DiskContent, openDiskContent } from '../../src/serve/disk-content.ts';
 import { createMemoryContent } from '../../src/serve/memory-content.ts';
 import { type Registry, type RegistryOptions, startRegistry } from '../../src/serve/server.ts';
 import { type Ending, tempDir } from '../support/temp-dir.ts';
@@ -15,7 +15,15 @@ export type Store = Readonly<{ name: string; open(t: Ending): Promise<WritableCo
 
 export const STORES: readonly Store[] = [
   { name: 'memory', open: async () => createMemoryContent() },
-  { name: 'disk', open: async (t) => openDiskContent(nodeFileSystem, await tempDir(t)) },
+  {
+    name: 'disk',
+    async open(t) {
+      let content: DiskContent | undefined;
+      t.after(() => content?.close()); // before its directory goes
+      content = await openDiskContent(nodeFileSystem, await tempDir(t));
+      return content;
+    },
+  },
 ];
 
 export type Reply = Readonly<{ status: number; headers: IncomingHttpHeaders; body: Buffer }>;

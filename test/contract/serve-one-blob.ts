@@ -15,6 +15,7 @@ export function oneBlob(digest: Digest, blob: StoredBlob): RegistryContent {
   return {
     manifest: async () => undefined,
     blob: async (_, asked) => (asked === digest ? blob : undefined),
+    repositories: async () => [],
     tags: async () => undefined,
     referrers: async () => [],
   };

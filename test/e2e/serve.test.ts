@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
-import { get } from 'node:http';
+import { once } from 'node:events';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { get, type IncomingMessage } from 'node:http';
+import { request as httpsRequest } from 'node:https';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
+import { hash } from 'bcryptjs';
 import { blobPath } from '../../src/bundle/layout.ts';
 import { createCertificateAuthority } from '../support/certificates.ts';
 import {
@@ -205,6 +208,27 @@ describe('serve', () => {
     assert.match(refused.stderr, /E_TLS/);
     assert.equal((await pull('--ca-file', j.path('ca.crt'))).code, 0);
     assert.equal(lockOf(file).items[0]?.digest, image.digest);
+  });
+
+  test('over TLS of our own, with users, from a medium that can not be written: the CA lies with the state', async (t) => {
+    const { j, repository } = await pulled(t);
+    writeFileSync(j.path('users'), `node:${await hash('canary', 4)}\n`);
+    makeReadOnly(j.bundle);
+    const before = tree(j.bundle, true);
+    const served = await serve(t, j, '--tls', 'self', '--htpasswd', j.path('users'));
+    const ca = readFileSync(j.path('state', 'tls', 'ca.crt'), 'utf8');
+    const status = async (auth?: string): Promise<number> => {
+      const url = `${served.url}/v2/${repository}/manifests/1.0`;
+      const sent = httpsRequest(url, { ca, agent: false, ...(auth === undefined ? {} : { auth }) }).end();
+      const [response] = (await once(sent, 'response')) as [IncomingMessage];
+      response.resume();
+      return response.statusCode ?? 0;
+    };
+    assert.deepEqual([await status('node:canary'), await status('node:wrong'), await status()], [200, 401, 401]);
+    const ran = await served.stop();
+    assert.equal(ran.code, 0, ran.stderr);
+    assert.ok(!`${ran.stdout}${ran.stderr}`.includes('canary'));
+    assert.deepEqual(tree(j.bundle, true), before);
   });
 
   test('one half of a certificate pair, or an address that is none, is a usage error', async (t) => {

@@ -139,6 +139,24 @@ it('the lock of a process that was killed with SIGKILL is taken over', async (t)
   await takenOver(directory, 'SIGKILL');
 });
 
+it('the lock of a killed process that nobody collects is taken over: a zombie has its number, and does nothing', {
+  skip: self.startTime === '',
+}, async (t) => {
+  const directory = await tempDir(t);
+  // The parent becomes `sleep`, which waits for no child.
+  const script = '"$0" "$1" hold "$2" & exec sleep 30';
+  const parent = spawn('sh', ['-c', script, process.execPath, worker, directory], { stdio: ['ignore', 'pipe', 'inherit'] });
+  t.after(() => void parent.kill('SIGKILL'));
+  await new Promise<void>((resolve) => parent.stdout.once('data', () => resolve()));
+  const { pid } = JSON.parse(await readFile(join(directory, '.lock/owner.json'), 'utf8')) as { pid: number };
+  await rejectsWith(lock(directory), 'E_LOCKED', new RegExp(`process ${pid} `));
+  process.kill(pid, 'SIGKILL');
+  const isZombie = async (): Promise<boolean> => / Z /.test(await readFile(`/proc/${pid}/stat`, 'utf8'));
+  while (!(await isZombie())) await new Promise((resolve) => setTimeout(resolve, 5));
+  process.kill(pid, 0); // it is still there
+  await takenOver(directory, 'a zombie');
+});
+
 it('a number that another process has now, or one from before the last boot, is no owner', {
   skip: self.startTime === '',
 }, async (t) => {

@@ -12,7 +12,11 @@ type Case = Readonly<{
   edition: number;
   /** The generation that is whole before the run. */
   before: number | undefined;
+  /** Generations to keep; default 2. */
+  keep?: number;
 }>;
+
+const more = ({ keep = 2 }: Case) => ({ keep });
 
 const committed = (tree: Record<string, string>): string[] => Object.keys(tree).filter((name) => /^generations\/\d+$/.test(name));
 
@@ -30,7 +34,7 @@ async function killEverywhere(t: TestContext, journey: Journey, c: Case): Promis
   const undisturbed = journey.path('undisturbed');
   await c.start(undisturbed);
   const counting = createFaultFileSystem(disk);
-  const { sequence } = await journey.pull(undisturbed, c.edition, counting);
+  const { sequence } = await journey.pull(undisturbed, c.edition, counting, more(c));
   const want = await treeOf(undisturbed);
   const blobs = (await journey.verify(undisturbed)).generation.statement.predicate.blobs.map((b) => b.digest.slice(7));
   const verdicts = new Map<string, number>();
@@ -53,7 +57,7 @@ async function killEverywhere(t: TestContext, journey: Journey, c: Case): Promis
       const kind =
         typeof verdict === 'string' ? verdict.slice(0, verdict.indexOf(':')) : verdict === sequence ? 'new' : 'previous';
       verdicts.set(kind, (verdicts.get(kind) ?? 0) + 1);
-      await journey.pull(directory, c.edition);
+      await journey.pull(directory, c.edition, disk, more(c));
       assert.deepEqual(await treeOf(directory), want, `${name}: the rerun must end with the same bytes and nothing beside them`);
     }
     await rm(directory, { recursive: true, force: true });
@@ -91,7 +95,7 @@ function checkVerdict({ verdict, tree, name, want, sequence, blobs, before }: Fo
 
 async function killOnce(journey: Journey, directory: string, c: Case, fault: DiskFault, name: string): Promise<void> {
   const fs = createFaultFileSystem(disk, fault);
-  const outcome = await journey.pull(directory, c.edition, fs).then(
+  const outcome = await journey.pull(directory, c.edition, fs, more(c)).then(
     () => 'finished',
     (error: unknown) => error,
   );
@@ -130,4 +134,12 @@ it('an update, killed around every change: the generation before stays whole unt
   const { sequence } = await journey.pull(first, 0);
   const start = (directory: string) => cp(first, directory, { recursive: true });
   await killEverywhere(t, journey, { start, edition: 1, before: sequence });
+});
+
+it('an update that removes the generation before, killed around every change: what goes is never missed by what stays', async (t) => {
+  const journey = await startJourney(t);
+  const first = journey.path('first');
+  const { sequence } = await journey.pull(first, 0);
+  const start = (directory: string) => cp(first, directory, { recursive: true });
+  await killEverywhere(t, journey, { start, edition: 1, before: sequence, keep: 1 });
 });

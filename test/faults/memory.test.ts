@@ -74,6 +74,9 @@ async function startTarget(t: Ending): Promise<string> {
         async commit(_repository, digest) {
           held.set(digest, size);
         },
+        async announce() {},
+        async flush() {},
+        async suspend() {},
         async discard() {},
       };
     },

@@ -82,11 +82,15 @@ export function createFaultFileSystem(inner: FileSystem, fault?: DiskFault): Fau
     await handle.close();
     throw new Killed();
   };
-  const kill = async (): Promise<never> => {
+  const die = async (): Promise<void> => {
     dead = true;
     struck++;
-    await Promise.all([...open].map((handle) => handle.close().catch(() => undefined)));
+    const held = [...open];
     open.clear();
+    await Promise.all(held.map((handle) => handle.close().catch(() => undefined)));
+  };
+  const kill = async (): Promise<never> => {
+    await die();
     throw new Killed();
   };
   const strikes = (at: number): boolean =>
@@ -106,6 +110,21 @@ export function createFaultFileSystem(inner: FileSystem, fault?: DiskFault): Fau
     if (fault.kill === 'torn') await half?.();
     return kill();
   }
+  /** `change` for what happens at once. */
+  function changeNow(kind: Change, path: string, act: () => void, half: () => void): void {
+    alive();
+    operations.push({ change: kind, path });
+    if (fault === undefined || !strikes(operations.length)) return act();
+    if ('fail' in fault) {
+      struck++;
+      half();
+      throw systemError(fault.fail, kind, path);
+    }
+    if (fault.kill === 'after') act();
+    if (fault.kill === 'torn') half();
+    void die();
+    throw new Killed();
+  }
   async function read<T>(act: () => Promise<T>): Promise<T> {
     alive();
     const result = await act();
@@ -121,6 +140,13 @@ export function createFaultFileSystem(inner: FileSystem, fault?: DiskFault): Fau
           path,
           () => handle.write(chunk),
           () => handle.write(chunk.subarray(0, chunk.length >> 1)),
+        ),
+      writeNow: (chunk) =>
+        changeNow(
+          'write',
+          path,
+          () => handle.writeNow(chunk),
+          () => handle.writeNow(chunk.subarray(0, chunk.length >> 1)),
         ),
       sync: () => change('sync', path, () => handle.sync()),
       close() {

@@ -39,7 +39,7 @@ async function clone(t: Ending, system = 'Linux x86_64') {
 
 const SAY = `printf '%s\\n' pinned "$@"`;
 /** What the launcher says to Node itself. */
-const NODE = '--max-semi-space-size=2';
+const NODE = ['--min-semi-space-size=8', '--max-semi-space-size=8'];
 
 describe('the launcher', () => {
   for (const [system, name] of [
@@ -50,7 +50,7 @@ describe('the launcher', () => {
       const { root, pinned, run } = await clone(t, system);
       pinned(name, SAY);
       const argv = ['pull', 'two words', '', '--', '-x', '$HOME', 'a\nb'];
-      assert.equal(run(argv).stdout, ['pinned', NODE, join(root, 'src/main.ts'), ...argv, ''].join('\n'));
+      assert.equal(run(argv).stdout, ['pinned', ...NODE, join(root, 'src/main.ts'), ...argv, ''].join('\n'));
     });
   }
 
@@ -61,7 +61,7 @@ describe('the launcher', () => {
     symlinkSync('../../scripts/bundle', join(root, 'node_modules/.bin/bundle'));
     symlinkSync(join(root, 'node_modules/.bin'), join(folder, 'binaries'));
     symlinkSync('binaries/bundle', join(folder, 'b'));
-    const wanted = `pinned\n${NODE}\n${join(root, 'src/main.ts')}\n`;
+    const wanted = `pinned\n${NODE.join('\n')}\n${join(root, 'src/main.ts')}\n`;
     for (const program of [join(root, 'node_modules/.bin/bundle'), join(folder, 'binaries/bundle'), join(folder, 'b'), './b']) {
       assert.equal(run([], { program }).stdout, wanted, program);
     }
@@ -103,7 +103,7 @@ describe('the launcher', () => {
       assert.match(run([]).stderr, /libraries are not installed/);
     }
     mkdirSync(join(root, 'node_modules/yargs'), { recursive: true });
-    assert.equal(run(['a b']).stdout, `system\n${NODE}\n${join(root, 'src/main.ts')}\na b\n`);
+    assert.equal(run(['a b']).stdout, `system\n${NODE.join('\n')}\n${join(root, 'src/main.ts')}\na b\n`);
   });
 
   test('gives up on a ring of links with a message', async (t) => {
