@@ -34,6 +34,8 @@ export interface BlobStore {
   remove(digest: Digest): Promise<void>;
   /** fsync of blobs written by this run and of the directories that hold them: before the commit point. */
   sync(blobs: readonly Blob[]): Promise<void>;
+  /** Waits for the syncs that the store began by itself: before the lock on the directory is let go. */
+  idle(): Promise<void>;
   /** Removes downloads that nothing wants any more. */
   clearIngest(): Promise<void>;
 }
@@ -159,6 +161,7 @@ export function createBlobStore(fs: FileSystem, root: string): BlobStore {
         throw diskError(error, `writing ${root}/${BLOBS} to the disk`);
       }
     },
+    idle: async () => void (await Promise.allSettled(early.values())),
     async clearIngest() {
       const directory = `${root}/${INGEST}`;
       if ((await fs.stat(directory))?.kind !== 'directory') return;

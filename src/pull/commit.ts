@@ -9,7 +9,7 @@ import type { PrivateKey } from '../sign/private-key.ts';
 import { createKeySigner } from '../sign/signer.ts';
 import { signStatement } from '../sign/statement-signature.ts';
 import type { GenerationDraft } from './contents.ts';
-import type { PullPorts, PullRequest } from './pull.ts';
+import type { PullPorts } from './pull.ts';
 
 /** Every load would refuse it: better said here, where it can be helped. @throws BundleError E_EXPIRED */
 export function requireUnexpired(
@@ -40,7 +40,7 @@ async function signAll(keys: readonly PrivateKey[], statementBytes: Uint8Array):
 
 /** The commit point of design.md, "Write order": everything on the disk and the lock still ours, then one rename. */
 export async function commit(
-  request: PullRequest,
+  { directory, keys }: Readonly<{ directory: string; keys: readonly PrivateKey[] }>,
   ports: PullPorts,
   lock: DirectoryLock,
   store: BlobStore,
@@ -48,11 +48,11 @@ export async function commit(
   draft: GenerationDraft,
 ): Promise<void> {
   ports.report({ type: 'phase', phase: 'commit' });
-  const signatures = await signAll(request.keys, draft.statementBytes);
+  const signatures = await signAll(keys, draft.statementBytes);
   await store.sync(unsafe);
   await lock.check();
   ports.signal?.throwIfAborted();
-  await commitGeneration(ports.fs, request.directory, { sequence: draft.sequence, files: [...draft.files, ...signatures] });
+  await commitGeneration(ports.fs, directory, { sequence: draft.sequence, files: [...draft.files, ...signatures] });
 }
 
 /** A key that has not signed the generation yet signs it as it is. */

@@ -31,7 +31,8 @@ export type PullRequest = Readonly<{
   lock: LockFile;
   /** The bundle directory; made when it is not there. */
   directory: string;
-  keys: readonly PrivateKey[];
+  /** A promise while they are still being unlocked, which takes as long as planning does; awaited before anything is fetched. */
+  keys: readonly PrivateKey[] | Promise<readonly PrivateKey[]>;
   /** Generations to keep, the new one included. */
   keep: number;
   dryRun: boolean;
@@ -86,9 +87,22 @@ export async function pull(request: PullRequest, ports: PullPorts): Promise<Pull
 }
 
 async function run(request: PullRequest, ports: PullPorts, lock: DirectoryLock | undefined): Promise<PullResult> {
+  const store = createBlobStore(ports.fs, request.directory);
+  try {
+    return await fill(store, request, ports, lock);
+  } finally {
+    await store.idle();
+  }
+}
+
+async function fill(
+  store: BlobStore,
+  request: PullRequest,
+  ports: PullPorts,
+  lock: DirectoryLock | undefined,
+): Promise<PullResult> {
   const { fs, report } = ports;
   const { directory, manifest } = request;
-  const store = createBlobStore(fs, directory);
   await requireFolders(fs, directory);
   if (lock !== undefined) await sweepGenerations(fs, directory);
   const sequences = await listGenerations(fs, directory);
@@ -99,11 +113,12 @@ async function run(request: PullRequest, ports: PullPorts, lock: DirectoryLock |
 
   report({ type: 'phase', phase: 'plan' });
   const planned = await planAll(request, ports, store, trusted);
+  const keys = await request.keys;
   const jobs = jobsOf(planned);
   const missing = await missingJobs(jobs, store);
   const bytes = missing.reduce((sum, job) => sum + job.blob.size, 0);
   const total = [...jobs.values()].reduce((sum, job) => sum + job.blob.size, 0);
-  const result = { name: manifest.name, directory, bytesTotal: total, signers: request.keys.map((k) => k.publicKey.keyid) };
+  const result = { name: manifest.name, directory, bytesTotal: total, signers: keys.map((k) => k.publicKey.keyid) };
   if (lock === undefined) {
     const items = planned.map(({ item, manifests, blobs }): ItemOutcome => {
       const wanted = [...manifests.map((m) => m.descriptor), ...blobs].filter((d) =>
@@ -146,11 +161,11 @@ async function run(request: PullRequest, ports: PullPorts, lock: DirectoryLock |
   if (unchanged) {
     // Blobs that were lost and came again belong to a committed generation: they must be as safe as the others.
     if (written.size > 0) await store.sync(draft.predicate.blobs.filter((b) => written.has(b.digest)));
-    await addMissingSignatures(fs, directory, previous, request.keys);
+    await addMissingSignatures(fs, directory, previous, keys);
   } else {
     // What no committed generation lists, and what came again although one does.
     const unsafe = draft.predicate.blobs.filter((b) => written.has(b.digest) || trusted.get(b.digest) !== b.size);
-    await commit(request, ports, lock, store, unsafe, draft);
+    await commit({ directory, keys }, ports, lock, store, unsafe, draft);
   }
   await refreshCopies(fs, directory);
   await store.clearIngest();

@@ -36,7 +36,8 @@ export function createDiskFloor(fs: FileSystem, root: string, minFreeBytes: numb
         readAt = Number.NEGATIVE_INFINITY;
       });
     }
-    const left = (await free) - taken - announced;
+    const claimed = taken + announced; // by those who came before: who comes while this waits gets what it leaves
+    const left = (await free) - claimed;
     if (left - bytes >= minFreeBytes) return;
     throw new BundleError('E_DISK_FULL', `${left} bytes are free below ${root}, and ${minFreeBytes} are to stay so`, {
       origin: 'host',

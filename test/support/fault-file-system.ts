@@ -114,7 +114,10 @@ export function createFaultFileSystem(inner: FileSystem, fault?: DiskFault): Fau
   function changeNow(kind: Change, path: string, act: () => void, half: () => void): void {
     alive();
     operations.push({ change: kind, path });
-    if (fault === undefined || !strikes(operations.length)) return act();
+    if (fault === undefined || !strikes(operations.length)) {
+      act();
+      return;
+    }
     if ('fail' in fault) {
       struck++;
       half();

@@ -43,7 +43,10 @@ export const pullCommand: CommandDefinition = {
     const client = await clientFor(args, context);
     const progress = createProgress(args, context);
     try {
-      const keys = await keysFor(args, context);
+      const keys = keysFor(args, context);
+      if (context.stderrIsTerminal)
+        await keys; // somebody may be typing the password
+      else keys.catch(() => undefined); // thrown by whoever waits for them
       const project = await openProject(context.fs, {
         file: args.file,
         refreshLists: false,
