@@ -35,7 +35,7 @@ import { drawStorm, type Storm, unleash } from '../support/storm.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { freshKey } from '../unit/sign/test-keys.ts';
 
-const ROUNDS = Number(process.env.BUNDLE_STORM_ROUNDS ?? 60);
+const ROUNDS = Number(process.env.BUNDLE_STORM_ROUNDS ?? 30);
 const SEED = Number(process.env.BUNDLE_STORM_SEED ?? randomInt(2 ** 31));
 /** What one run may ask for at most: a storm that is answered with a storm of requests is a fault of ours. */
 const REQUESTS = 1500;
