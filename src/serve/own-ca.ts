@@ -1,15 +1,18 @@
-import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, X509Certificate } from 'node:crypto';
+import { createHash, createPrivateKey, X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import { BundleError, diskError } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
 import { writeFileDurable } from '../files/durable-write.ts';
 import type { FileSystem } from '../files/file-system.ts';
+import type { Pair } from './make-certificates.ts';
 import type { ServerCertificate } from './server.ts';
 
 const DAY_MS = 86_400_000;
+/** For nodes whose clocks are behind, by their time zone for example. */
+const CLOCK_SKEW_MS = DAY_MS;
 /** Ten years: as long as anybody keeps a node. */
 const CA_DAYS = 3650;
-/** Below the 398 days that clients of Apple's and the browsers take, with a day before now for nodes whose clocks are behind. */
+/** Below the 398 days that clients of Apple's and the browsers take, the time before now counted. */
 const SERVER_DAYS = 396;
 const RENEW_DAYS = 30;
 /** A machine without a clock of its own starts in 1970, and what it made then would be out of date for ever. */
@@ -28,8 +31,6 @@ export type OwnCertificate = ServerCertificate &
     /** A new server certificate was made just now. */
     renewed: boolean;
   }>;
-
-type Pair = Readonly<{ key: string; cert: string }>;
 
 /**
  * A server certificate for `names` (DNS names and addresses) under a CA of our own, both in `directory`: made when absent, the server's made anew
@@ -69,6 +70,8 @@ export async function ownCertificate(
 
 const unusable = (message: string, hint: string): BundleError => new BundleError('E_TLS', message, { origin: 'host', hint });
 const expiryOf = (pem: string): number => new X509Certificate(pem).validToDate.getTime();
+/** Loaded when one is made, which is once a year: the library takes a fifth of a second. */
+const making = (): Promise<typeof import('./make-certificates.ts')> => import('./make-certificates.ts');
 
 async function caIn(fs: FileSystem, path: (name: string) => string, now: number): Promise<Pair> {
   const [cert, key] = [await read(fs, path('ca.crt')), await readKey(fs, path('ca.key'))];
@@ -82,7 +85,8 @@ async function caIn(fs: FileSystem, path: (name: string) => string, now: number)
     return { cert, key };
   }
   // A key without its certificate: a kill between the two. The same key then makes the same CA to whoever knows it already.
-  const made = await makeCa(key, now);
+  const { makeCa } = await making();
+  const made = await makeCa(key, { from: now - CLOCK_SKEW_MS, to: now + CA_DAYS * DAY_MS });
   await writePair(fs, path('ca'), made);
   return made;
 }
@@ -132,50 +136,7 @@ function isGood(pair: Pair, ca: string, names: readonly string[], now: number): 
   );
 }
 
-const common = { keyType: 'ec', curve: 'P-256', algorithm: 'sha256' } as const;
-
-async function makeCa(given: string | undefined, now: number): Promise<Pair> {
-  const { generate } = await import('selfsigned');
-  const privateKey =
-    given === undefined ? generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey : createPrivateKey(given);
-  const spki = createPublicKey(privateKey);
-  // Named after its key: OpenSSL looks for an issuer by its name, and a site may have several registries.
-  const id = createHash('sha256')
-    .update(spki.export({ format: 'der', type: 'spki' }))
-    .digest('hex');
-  const made = await generate([{ name: 'commonName', value: `bundle registry CA ${id.slice(0, 16)}` }], {
-    ...common,
-    keyPair: {
-      privateKey: privateKey.export({ format: 'pem', type: 'pkcs8' }).toString(),
-      publicKey: spki.export({ format: 'pem', type: 'spki' }).toString(),
-    },
-    notBeforeDate: new Date(now - DAY_MS),
-    notAfterDate: new Date(now + CA_DAYS * DAY_MS),
-    extensions: [
-      { name: 'basicConstraints', cA: true, pathLenConstraint: 0, critical: true },
-      { name: 'keyUsage', keyCertSign: true, cRLSign: true, critical: true },
-    ],
-  });
-  return { key: made.private, cert: made.cert };
-}
-
 async function issue(ca: Pair, names: readonly string[], now: number, caExpires: number): Promise<Pair> {
-  const { generate } = await import('selfsigned');
-  const [first = 'localhost'] = names;
-  const made = await generate([{ name: 'commonName', value: first.slice(0, 64) }], {
-    ...common,
-    ca,
-    notBeforeDate: new Date(now - DAY_MS),
-    notAfterDate: new Date(Math.min(now + SERVER_DAYS * DAY_MS, caExpires)),
-    extensions: [
-      { name: 'basicConstraints', cA: false, critical: true },
-      { name: 'keyUsage', digitalSignature: true, critical: true },
-      { name: 'extKeyUsage', serverAuth: true },
-      {
-        name: 'subjectAltName',
-        altNames: names.map((name) => (isIP(name) ? { type: 7, ip: name } : { type: 2, value: name })),
-      },
-    ],
-  });
-  return { key: made.private, cert: made.cert };
+  const { makeServerCertificate } = await making();
+  return makeServerCertificate(ca, names, { from: now - CLOCK_SKEW_MS, to: Math.min(now + SERVER_DAYS * DAY_MS, caExpires) });
 }

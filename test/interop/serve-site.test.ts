@@ -53,6 +53,13 @@ before(async () => {
 });
 after(() => scope.end());
 
+it("OpenSSL's strict verification, Python 3.13's default, takes the certificates of --tls self, on disk and on the wire", async () => {
+  const { host, store } = sites.open;
+  const strict = ['-x509_strict', '-CAfile', join(store, 'tls', 'ca.crt'), '-verify_ip', '127.0.0.1'];
+  await must(tool('openssl'), ['verify', ...strict, '-purpose', 'sslserver', join(store, 'tls', 'server.crt')]);
+  await must(tool('openssl'), ['s_client', ...strict, '-verify_return_error', '-brief', '-connect', host]);
+});
+
 for (const kind of ['closed', 'open'] as const) {
   describe(`a registry that is ${kind}`, () => {
     let env: Environment;

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
-import { X509Certificate } from 'node:crypto';
-import { chmodSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createHash, createPublicKey, X509Certificate } from 'node:crypto';
+import { chmodSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
+import { AuthorityKeyIdentifierExtension, X509Certificate as Parsed } from '@peculiar/x509';
+import { generate } from 'selfsigned';
 import { nodeFileSystem } from '../../../src/files/node-file-system.ts';
 import { ownCertificate } from '../../../src/serve/own-ca.ts';
 import { serverNames } from '../../../src/serve/server-names.ts';
@@ -21,6 +23,32 @@ async function bench(t: TestContext) {
   };
 }
 
+/** A CA as `selfsigned` made them until key identifiers came. */
+async function writeEarlierCa({ path }: Awaited<ReturnType<typeof bench>>): Promise<X509Certificate> {
+  const { private: key, public: spki } = await generate([], { keyType: 'ec', curve: 'P-256' });
+  const id = createHash('sha256')
+    .update(createPublicKey(spki).export({ format: 'der', type: 'spki' }))
+    .digest('hex');
+  const { cert } = await generate([{ name: 'commonName', value: `bundle registry CA ${id.slice(0, 16)}` }], {
+    keyType: 'ec',
+    curve: 'P-256',
+    algorithm: 'sha256',
+    keyPair: { privateKey: key, publicKey: spki },
+    notBeforeDate: new Date(START - DAY),
+    notAfterDate: new Date(START + 3650 * DAY),
+    extensions: [
+      { name: 'basicConstraints', cA: true, pathLenConstraint: 0, critical: true },
+      { name: 'keyUsage', keyCertSign: true, cRLSign: true, critical: true },
+    ],
+  });
+  mkdirSync(path('.'), { recursive: true });
+  writeFileSync(path('ca.key'), key, { mode: 0o600 });
+  writeFileSync(path('ca.crt'), cert);
+  return new X509Certificate(cert);
+}
+
+const authorityKeyOf = (pem: string) => new Parsed(pem).getExtension(AuthorityKeyIdentifierExtension)?.keyId;
+
 describe('a CA of our own', () => {
   test('makes a certificate for every name that is asked for, for less than 398 days, under a CA for ten years', async (t) => {
     const { at, path } = await bench(t);
@@ -31,7 +59,8 @@ describe('a CA of our own', () => {
     for (const address of ['127.0.0.1', '::1', '192.0.2.7']) assert.ok(leaf.checkIP(address), address);
     assert.ok(own.expires - leaf.validFromDate.getTime() <= 398 * DAY);
     assert.equal(Math.round((own.caExpires - START) / DAY), 3650);
-    assert.ok(leaf.validFromDate.getTime() < START, 'good for nodes whose clocks are behind');
+    for (const each of [leaf, ca])
+      assert.equal(START - each.validFromDate.getTime(), 86_400_000, 'for nodes whose clocks are behind');
     for (const key of ['ca.key', 'server.key']) assert.equal(statSync(path(key)).mode & 0o777, 0o600, key);
   });
 
@@ -76,6 +105,28 @@ describe('a CA of our own', () => {
     assert.ok(first.renewed);
   });
 
+  test('a CA from before key identifiers stays, and what it issues names no identifier that it does not have', async (t) => {
+    const own = await bench(t);
+    const earlier = await writeEarlierCa(own);
+    const before = [readFileSync(own.path('ca.key')), readFileSync(own.path('ca.crt'))];
+    const { cert } = await own.at(START);
+    const leaf = new X509Certificate(cert);
+    assert.ok(leaf.checkIssued(earlier) && leaf.verify(earlier.publicKey));
+    assert.equal(authorityKeyOf(cert), undefined);
+    assert.equal((await own.at(START)).renewed, false);
+    assert.deepEqual([readFileSync(own.path('ca.key')), readFileSync(own.path('ca.crt'))], before);
+  });
+
+  test('its key without its certificate makes a CA with an identifier, and nodes that know the old one take what that issues', async (t) => {
+    const own = await bench(t);
+    const earlier = await writeEarlierCa(own);
+    rmSync(own.path('ca.crt'));
+    const { cert } = await own.at(START);
+    const leaf = new X509Certificate(cert);
+    assert.match(authorityKeyOf(cert) ?? '', /^[0-9a-f]{40}$/);
+    assert.ok(leaf.checkIssued(earlier) && leaf.verify(earlier.publicKey));
+  });
+
   test('never outlives its CA, and says what to do when that has ended', async (t) => {
     const { at } = await bench(t);
     const { caExpires } = await at(START);
@@ -95,6 +146,14 @@ describe('a CA of our own', () => {
     await rejectsWith(at(START), 'E_TLS', /do not belong together/);
     rmSync(path('ca.key'));
     await rejectsWith(at(START), 'E_TLS', /without/);
+  });
+
+  test('a key without its certificate that cannot be read is an error, and stays for somebody to look at', async (t) => {
+    const { at, path } = await bench(t);
+    mkdirSync(path('.'), { recursive: true });
+    writeFileSync(path('ca.key'), 'cut off', { mode: 0o600 });
+    await rejectsWith(at(START), 'E_TLS', /can't be read/);
+    assert.equal(readFileSync(path('ca.key'), 'utf8'), 'cut off');
   });
 });
 
