@@ -82,6 +82,8 @@ export const LIMITS = {
   urlChars: 8192,
   /** Header lines of one request: browsers send 20, clients of registries 10; Node's own cap of 2000 drops the rest without a word. */
   requestHeaders: 100,
+  /** Requests that wait for the answer before them on one connection: clients of registries send none ahead. */
+  pipelinedRequests: 8,
   /** Connections at once: 100 nodes with ten each. Below LimitNOFILE in the unit file, as each may hold a file open. */
   connections: 2000,
   /** An answer of which nothing at all (pieces are up to 1 MiB) was taken for this long: 1.7 KiB a second. */

@@ -104,6 +104,10 @@ async function fill(
   const { fs, report } = ports;
   const { directory, manifest } = request;
   await requireFolders(fs, directory);
+  if ((await fs.stat(`${directory}/repositories`)) !== undefined)
+    throw new BundleError('E_USAGE', `${directory} is the directory of a registry ("serve --writable")`, {
+      hint: 'name another directory with -o',
+    });
   if (lock !== undefined) await sweepGenerations(fs, directory);
   const sequences = await listGenerations(fs, directory);
   const previous = sequences.length === 0 ? undefined : await readGeneration(fs, directory, sequences.at(-1) as number);

@@ -14,8 +14,10 @@ export type Grant = Readonly<{
 
 export const UNLIMITED: Grant = { may: () => true, everywhere: true };
 
+export const isReading = (method: string): boolean => method === 'GET' || method === 'HEAD';
+
 function actionsOf(route: Route, method: string): readonly Action[] {
-  if (method === 'GET' || method === 'HEAD') return ['pull'];
+  if (isReading(method) && route.kind !== 'upload') return ['pull'];
   // Cancelling an upload undoes a push; everything else that is deleted was pushed by somebody.
   if (method === 'DELETE' && route.kind !== 'upload') return ['delete'];
   return ['pull', 'push'];

@@ -13,8 +13,9 @@ export function cutSilentPeers(server: Server, ms: number): void {
     response.once('close', () => current.delete(socket));
   });
   server.setTimeout(ms, (socket) => {
-    const ourTurn = current.get(socket)?.complete === true && socket.writableLength === 0;
-    if (ourTurn) socket.setTimeout(ms);
+    // While it is being answered, `cutSlowPeers` says how long a reader may take.
+    const isAnswered = current.get(socket)?.complete === true;
+    if (isAnswered) socket.setTimeout(ms);
     else socket.destroy();
   });
 }

@@ -15,6 +15,12 @@ const AT_ONCE = 16;
 
 /** A directory full of other things is not swept for bytes that nobody wants. @throws BundleError E_USAGE */
 export async function requireOwnDirectory(fs: FileSystem, root: string): Promise<void> {
+  for (const name of ['bundle.json', 'generations']) {
+    if ((await fs.stat(`${root}/${name}`)) === undefined) continue;
+    throw new BundleError('E_USAGE', `${root} holds a bundle: it has ${name} in it`, {
+      hint: `to serve the bundle: bundle serve ${root}; a registry needs a directory of its own`,
+    });
+  }
   if ((await fs.stat(`${root}/repositories`)) !== undefined) return;
   const names = (await fs.stat(root)) === undefined ? [] : await fs.list(root);
   const foreign = names.filter((name) => !name.startsWith('.lock') && name !== 'lost+found');

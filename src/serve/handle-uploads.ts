@@ -31,6 +31,7 @@ export async function postUpload(service: WritingService, exchange: Exchange, re
     return { status: 202, headers: progress(upload) };
   }
   const upload = await uploads.start(repository, algorithmOf(digest));
+  upload.busy = true; // however long it takes, it is not idle
   try {
     await uploads.receive(upload, exchange.body(), digest, contentLength(exchange.headers));
   } catch (error) {

@@ -1,3 +1,4 @@
+import { isReading } from './access.ts';
 import type { Answer } from './answer.ts';
 import type { Exchange, Service, WritingService } from './exchange.ts';
 import { deleteBlob, getBlob, ping } from './handle-blobs.ts';
@@ -6,8 +7,6 @@ import { deleteManifest, getManifest, putManifest } from './handle-manifests.ts'
 import { deleteUpload, getUpload, patchUpload, postUpload, putUpload } from './handle-uploads.ts';
 import { Refusal } from './refusal.ts';
 import type { Route } from './route.ts';
-
-export const isReading = (method: string): boolean => method === 'GET' || method === 'HEAD';
 
 const notFound = (): Answer => ({
   status: 404,

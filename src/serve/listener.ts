@@ -1,13 +1,14 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { LIMITS } from '../core/limits.ts';
 import { readAll } from '../core/verified.ts';
-import { needsOf } from './access.ts';
+import { isReading, needsOf } from './access.ts';
 import { type Outcome, peerOf, type RequestRecord, type ResponseRecord, reportWhenClosed, requestRecord } from './access-log.ts';
 import { type Answer, refusalAnswer, sendAnswer } from './answer.ts';
 import type { Authenticator } from './authenticator.ts';
 import type { Exchange, Service } from './exchange.ts';
-import { handle, isReading } from './handle.ts';
+import { handle } from './handle.ts';
 import { answerHealth, type Health, healthRoute } from './health.ts';
+import { createPipeline } from './pipeline.ts';
 import { Refusal, refusalOf } from './refusal.ts';
 import { parseTarget } from './route.ts';
 
@@ -36,9 +37,10 @@ export function createListeners(options: ListenerOptions): { request: RequestLis
       response.destroy(); // cut off rather than padded: the length promised does not come
     });
   };
+  const inTurn = createPipeline();
   return {
-    request: (request, response) => serve(request, response, { asked: true }),
-    checkContinue: (request, response) => serve(request, response, { asked: false }),
+    request: (request, response) => inTurn(request, response, () => serve(request, response, { asked: true })),
+    checkContinue: (request, response) => inTurn(request, response, () => serve(request, response, { asked: false })),
   };
 }
 

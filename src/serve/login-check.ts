@@ -45,7 +45,11 @@ export function createLoginCheck(options: LoginCheckOptions): CheckLogin {
   const remembered = (key: string): Promise<boolean> | undefined => {
     for (const known of [right, wrong]) {
       const found = known.get(key);
-      if (found !== undefined && found.until > now()) return found.right;
+      if (found !== undefined && found.until > now()) {
+        // Who keeps coming needs no place in the queue again, which strangers may have filled.
+        if (known === right) known.set(key, { ...found, until: now() + rememberMs });
+        return found.right;
+      }
       known.delete(key);
     }
     return running.get(key);

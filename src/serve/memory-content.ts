@@ -1,5 +1,6 @@
 import type { Descriptor } from '../core/descriptor.ts';
 import type { Digest } from '../core/digest.ts';
+import { BundleError } from '../core/errors.ts';
 import { byteOrder } from '../core/json.ts';
 import type { RegistryContent, Staging, StoredBlob, StoredManifest, WritableContent } from './content.ts';
 import { referrerOf } from './referrer.ts';
@@ -101,20 +102,27 @@ function blobOf(chunks: Chunks): StoredBlob {
 function createStaging(keep: (repository: string, digest: Digest, chunks: Chunks) => void): Staging {
   const chunks: Uint8Array[] = [];
   const nothing = async (): Promise<void> => undefined;
+  let isOver = false;
+  const requireOpen = (): void => {
+    if (isOver) throw new BundleError('E_INTERRUPTED', 'the upload was let go of', { origin: 'host' });
+  };
   return {
     announce: nothing,
     flush: nothing,
     suspend: nothing,
     async write(chunk) {
+      requireOpen();
       chunks.push(chunk);
     },
     async *read() {
       yield* chunks;
     },
     async commit(repository, digest) {
+      requireOpen();
       keep(repository, digest, chunks);
     },
     async discard() {
+      isOver = true;
       chunks.length = 0;
     },
   };
