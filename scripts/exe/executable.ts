@@ -36,7 +36,7 @@ function putIn(main: string, base: string, output: string, target: Target): void
     // What a shell has in NODE_OPTIONS is for somebody's own programs.
     execArgvExtension: 'none',
     // As scripts/bundle: what starting makes dies young.
-    execArgv: ['--min-semi-space-size=8', '--max-semi-space-size=8'],
+    execArgv: ['--min-semi-space-size=4', '--max-semi-space-size=4'],
   };
   writeFileSync(config, JSON.stringify(settings));
   // With a fixed seed the compiled form is the same bytes in every build.

@@ -39,7 +39,7 @@ async function clone(t: Ending, system = 'Linux x86_64') {
 
 const SAY = `printf '%s\\n' pinned "$@"`;
 /** What the launcher says to Node itself. */
-const NODE = ['--min-semi-space-size=8', '--max-semi-space-size=8'];
+const NODE = ['--min-semi-space-size=4', '--max-semi-space-size=4'];
 
 describe('the launcher', () => {
   for (const [system, name] of [
