@@ -1,10 +1,10 @@
 import pLimit from 'p-limit';
 import type { Descriptor } from '../core/descriptor.ts';
 import type { Digest } from '../core/digest.ts';
-import { BundleError, diskError, isBundleError } from '../core/errors.ts';
+import { BundleError, diskError, isBundleError, isSystemError } from '../core/errors.ts';
 import { givePiece } from '../core/piece.ts';
 import { createVerifier, readAll, verified } from '../core/verified.ts';
-import { removeFile } from '../files/durable-write.ts';
+import { removeFile, removeQuietly } from '../files/durable-write.ts';
 import type { FileSystem, WriteHandle } from '../files/file-system.ts';
 import { createFlusher } from '../files/flusher.ts';
 import { readAhead } from '../files/read-ahead.ts';
@@ -112,11 +112,14 @@ export function createBlobStore(fs: FileSystem, root: string): BlobStore {
     return pending;
   };
 
+  const syncBlob = (digest: Digest): Promise<void> =>
+    fs.syncFile(pathOf(digest)).catch((error) => dropUnsynced(fs, pathOf(digest), error));
+
   /** Blobs of this run that are on their way to the disk before somebody asks for it: `sync` then has little left to wait for. */
   const early = new Map<Digest, Promise<void>>();
   const earlyLimit = pLimit(EARLY_SYNCS);
   const syncEarly = (digest: Digest): void => {
-    const done = earlyLimit(() => fs.syncFile(pathOf(digest)));
+    const done = earlyLimit(() => syncBlob(digest));
     done.catch(() => undefined); // thrown by `sync`
     early.set(digest, done);
   };
@@ -151,7 +154,7 @@ export function createBlobStore(fs: FileSystem, root: string): BlobStore {
       try {
         const queue = blobs.values();
         const worker = async (): Promise<void> => {
-          for (const { digest } of queue) await (early.get(digest) ?? fs.syncFile(pathOf(digest)));
+          for (const { digest } of queue) await (early.get(digest) ?? syncBlob(digest));
         };
         await Promise.all(Array.from({ length: SYNCS }, worker));
         for (const algorithm of new Set(blobs.map((b) => b.digest.slice(0, 6))))
@@ -215,6 +218,15 @@ async function ingest(
 const isWrongContent = (error: unknown): boolean =>
   isBundleError(error) && (error.code === 'E_DIGEST' || error.code === 'E_SIZE');
 
+/**
+ * Linux reports bytes that an fsync lost once, and then serves them from memory: the next run would hash those, find them right, and commit what no disk
+ * has. So they go.
+ */
+async function dropUnsynced(fs: FileSystem, path: string, error: unknown): Promise<never> {
+  if (isSystemError(error, 'EIO', 'ENOSPC', 'EDQUOT')) await removeQuietly(fs, path);
+  throw error;
+}
+
 async function download(
   fs: FileSystem,
   path: string,
@@ -228,9 +240,12 @@ async function download(
   const from = verifier.received;
   onBytes(from);
   const handle = resume ? await fs.append(path) : await fs.create(path);
+  const flusher = createFlusher(handle);
   try {
-    if (from < blob.size || blob.size === 0) await copyInto(handle, from, fetch, verifier.update, onBytes);
+    if (from < blob.size || blob.size === 0) await copyInto(handle, fetch(from), verifier.update, onBytes, flusher.wrote);
   } finally {
+    // A disk that lost bytes is worse news than a connection that broke.
+    await flusher.end().catch((error) => dropUnsynced(fs, path, error));
     await handle.close();
   }
   verifier.finish();
@@ -248,23 +263,16 @@ async function hashPart(fs: FileSystem, path: string, update: (chunk: Uint8Array
 /** Each piece is hashed and written while it is in the cache of this core. The first byte too many is refused before it is written. */
 async function copyInto(
   handle: WriteHandle,
-  from: number,
-  fetch: BlobFetch,
+  pieces: AsyncIterable<Uint8Array>,
   update: (chunk: Uint8Array) => void,
   onBytes: (count: number) => void,
+  wrote: (count: number) => void,
 ): Promise<void> {
-  const flusher = createFlusher(handle);
-  try {
-    for await (const piece of fetch(from)) {
-      update(piece);
-      handle.writeNow(piece);
-      onBytes(piece.length);
-      flusher.wrote(piece.length);
-      givePiece(piece);
-    }
-  } catch (error) {
-    await flusher.end().catch(() => undefined);
-    throw error;
+  for await (const piece of pieces) {
+    update(piece);
+    handle.writeNow(piece);
+    onBytes(piece.length);
+    wrote(piece.length);
+    givePiece(piece);
   }
-  await flusher.end();
 }

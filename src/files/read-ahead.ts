@@ -41,7 +41,8 @@ async function fill(handle: ReadHandle, from: number, memory: Uint8Array): Promi
   while (filled < memory.length) {
     let count = 0;
     for await (const part of handle.read(from + filled, from + memory.length, memory.subarray(filled))) {
-      if (part.buffer !== memory.buffer) memory.set(part, filled); // a file system that has memory of its own
+      const isThere = part.buffer === memory.buffer && part.byteOffset === memory.byteOffset + filled;
+      if (!isThere) memory.set(part, filled); // a file system that has memory of its own
       count = part.length;
       break;
     }

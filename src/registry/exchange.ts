@@ -62,7 +62,7 @@ export function exchange(dispatcher: Dispatcher, options: Options): Promise<Inco
 type Body = AsyncIterable<Uint8Array> &
   Readonly<{
     /** Copies the chunk. */
-    add(chunk: Uint8Array): void;
+    add(chunk: Buffer): void;
     /** @param error what the reader gets after all that came before it */
     end(error: unknown): void;
     discard(maxBytes: number, ms: number): Promise<void>;
@@ -97,14 +97,13 @@ function createBody(controller: Controller, expected: number, origin: string): B
     piece = undefined;
     filled = 0;
   };
-  const add = (chunk: Uint8Array): void => {
+  const add = (chunk: Buffer): void => {
     for (let done = 0; done < chunk.length; ) {
       piece ??= takePiece(left > 0 ? left : PIECE_BYTES);
-      const part = chunk.subarray(done, done + piece.length - filled);
-      Buffer.from(part.buffer, part.byteOffset, part.length).copy(piece, filled);
-      filled += part.length;
-      left -= part.length;
-      done += part.length;
+      const count = chunk.copy(piece, filled, done);
+      filled += count;
+      left -= count;
+      done += count;
       if (filled === piece.length) turnOver();
     }
     if (wake !== undefined && ready.length === 0 && Date.now() - waitingSince > PATIENCE_MS) turnOver();
