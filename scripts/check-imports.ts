@@ -6,7 +6,9 @@ import { dirname, join, relative, resolve } from 'node:path';
 const RANKS: readonly (readonly string[])[] = [
   ['core'],
   ['files'],
-  ['registry', 'sign', 'manifest', 'serve'],
+  ['sign'],
+  ['registry', 'manifest', 'serve', 'cosign'],
+  ['upstream'],
   ['lock'],
   ['bundle'],
   ['k3s'],

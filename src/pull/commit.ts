@@ -5,8 +5,7 @@ import { BundleError } from '../core/errors.ts';
 import type { DirectoryLock } from '../files/directory-lock.ts';
 import type { FileSystem } from '../files/file-system.ts';
 import { type LockFile, lockTime, newestResolution } from '../lock/lock-file.ts';
-import type { PrivateKey } from '../sign/private-key.ts';
-import { createKeySigner } from '../sign/signer.ts';
+import type { SigningKey } from '../sign/signing-key.ts';
 import { signStatement } from '../sign/statement-signature.ts';
 import type { GenerationDraft } from './contents.ts';
 import type { PullPorts } from './pull.ts';
@@ -31,16 +30,16 @@ export function createdAfter(previous: Generation | undefined, lock: LockFile): 
   return before > resolved ? before : resolved;
 }
 
-async function signAll(keys: readonly PrivateKey[], statementBytes: Uint8Array): Promise<NamedBytes[]> {
+async function signAll(keys: readonly SigningKey[], statementBytes: Uint8Array): Promise<NamedBytes[]> {
   const files: NamedBytes[] = [];
   for (const key of keys)
-    files.push({ name: signatureName(key.publicKey.keyid), bytes: await signStatement(createKeySigner(key), statementBytes) });
+    files.push({ name: signatureName(key.publicKey.keyid), bytes: await signStatement(key.signer, statementBytes) });
   return files;
 }
 
 /** The commit point of design.md, "Write order": everything on the disk and the lock still ours, then one rename. */
 export async function commit(
-  { directory, keys }: Readonly<{ directory: string; keys: readonly PrivateKey[] }>,
+  { directory, keys }: Readonly<{ directory: string; keys: readonly SigningKey[] }>,
   ports: PullPorts,
   lock: DirectoryLock,
   store: BlobStore,
@@ -60,7 +59,7 @@ export async function addMissingSignatures(
   fs: FileSystem,
   directory: string,
   generation: Generation,
-  keys: readonly PrivateKey[],
+  keys: readonly SigningKey[],
 ): Promise<void> {
   const there = new Set(generation.signatures.map((s) => s.name));
   const missing = keys.filter((key) => !there.has(signatureName(key.publicKey.keyid)));

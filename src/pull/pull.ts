@@ -19,7 +19,7 @@ import type { FileSystem } from '../files/file-system.ts';
 import { type LockFile, newestResolution } from '../lock/lock-file.ts';
 import type { Manifest } from '../manifest/manifest.ts';
 import type { RegistryClient } from '../registry/client.ts';
-import type { PrivateKey } from '../sign/private-key.ts';
+import type { SigningKey } from '../sign/signing-key.ts';
 import { addMissingSignatures, commit, createdAfter, requireUnexpired } from './commit.ts';
 import { draftGeneration } from './contents.ts';
 import { fetchAll, type ItemOutcome, jobsOf, missingJobs } from './fetch.ts';
@@ -32,7 +32,7 @@ export type PullRequest = Readonly<{
   /** The bundle directory; made when it is not there. */
   directory: string;
   /** A promise while they are still being unlocked, which takes as long as planning does; awaited before anything is fetched. */
-  keys: readonly PrivateKey[] | Promise<readonly PrivateKey[]>;
+  keys: readonly SigningKey[] | Promise<readonly SigningKey[]>;
   /** Generations to keep, the new one included. */
   keep: number;
   dryRun: boolean;

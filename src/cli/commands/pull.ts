@@ -1,6 +1,5 @@
 import { BundleError } from '../../core/errors.ts';
 import type { PullResult } from '../../pull/pull.ts';
-import type { PrivateKey } from '../../sign/private-key.ts';
 import { type CommandDefinition, numberFlag } from '../command.ts';
 import type { Context } from '../context.ts';
 import { type Args, NETWORK } from '../options.ts';
@@ -8,6 +7,7 @@ import { clientFor, plural } from '../ports.ts';
 import { formatBytes } from '../render/bytes.ts';
 import { printJson } from '../render/failure.ts';
 import { createProgress } from '../render/progress.ts';
+import { signingKeysFor } from '../signing-keys.ts';
 import { TOOL } from '../version.ts';
 import { resolveProject } from './lock.ts';
 
@@ -43,7 +43,7 @@ export const pullCommand: CommandDefinition = {
     const client = await clientFor(args, context);
     const progress = createProgress(args, context);
     try {
-      const keys = keysFor(args, context);
+      const keys = signingKeysFor(args, context);
       if (context.stderrIsTerminal)
         await keys; // somebody may be typing the password
       else keys.catch(() => undefined); // thrown by whoever waits for them
@@ -85,22 +85,6 @@ function requireKeyChoice(args: Args): void {
   throw new BundleError('E_USAGE', 'no key to sign the bundle with', {
     hint: 'make one with "bundle keys generate -o release" and say --key release.key, or say --unsigned',
   });
-}
-
-async function keysFor(args: Args, context: Context): Promise<PrivateKey[]> {
-  if (args.key === undefined || args['dry-run']) return [];
-  const { loadPrivateKey } = await import('../../sign/private-key-source.ts');
-  const { terminalPrompt } = await import('../../sign/password-prompt.ts');
-  const keys = new Map<string, PrivateKey>();
-  for (const spec of args.key) {
-    const key = await loadPrivateKey(context.fs, spec, {
-      passwordFile: args['key-password-file'],
-      env: context.env,
-      prompt: terminalPrompt(process.stdin, process.stderr),
-    });
-    keys.set(key.publicKey.keyid, key);
-  }
-  return [...keys.values()];
 }
 
 /** The lock as it is when it answers the manifest, without a request; else completed and written, unless --frozen. */

@@ -1,9 +1,8 @@
 import type { FileSystem } from '../../files/file-system.ts';
 import { type DiskContent, openDiskContent } from '../../serve/disk-content.ts';
-import { collectGarbage } from '../../serve/garbage.ts';
+import { type CollectRegularly, collectRegularly } from '../../serve/garbage.ts';
 import type { Metrics } from '../../serve/metrics.ts';
 import { scrubRegularly } from '../../serve/scrub.ts';
-import { repeat } from '../../serve/timer.ts';
 import type { Context } from '../context.ts';
 import type { Args } from '../options.ts';
 import { announce } from './announce.ts';
@@ -17,7 +16,8 @@ import { usersFor } from './users.ts';
 const DAY_MS = 86_400_000;
 const DEFAULT_FLOOR = { percent: 5, mostBytes: 10 * 1024 ** 3 };
 
-type Care = Readonly<{ everyMs: number; graceMs: number; untaggedMs: number | undefined; scrubMs: number }>;
+/** 0 as the time between two runs is never. */
+type Care = Readonly<{ collect: CollectRegularly; scrubMs: number }>;
 
 /** The site's own registry in a directory. @throws BundleError E_USAGE, E_LOCKED, E_DISK, E_NETWORK, E_TLS */
 export async function serveSite(args: Args, context: Context, directory: string): Promise<void> {
@@ -54,7 +54,7 @@ export async function serveSite(args: Args, context: Context, directory: string)
         store: async () => ({ ...(await stats.read()), floorBytes: minFreeBytes }),
       },
       warn,
-      beside: (metrics: Metrics | undefined) => regularCare(content, care, metrics, warn),
+      beside: (metrics: Metrics | undefined) => regularCare(content, care, metrics),
     };
     await runRegistry(args, context, served, (url, metricsUrl) =>
       announce(args, context, {
@@ -75,10 +75,13 @@ export async function serveSite(args: Args, context: Context, directory: string)
 }
 
 function careOf(args: Args): Care {
+  const untaggedMs = durationFlag(args, 'delete-untagged-after');
   return {
-    everyMs: durationFlag(args, 'gc-every', { zero: true, mostMs: LONGEST_TIMER_MS }) ?? DAY_MS,
-    graceMs: durationFlag(args, 'gc-grace') ?? DAY_MS,
-    untaggedMs: durationFlag(args, 'delete-untagged-after'),
+    collect: {
+      everyMs: durationFlag(args, 'gc-every', { zero: true, mostMs: LONGEST_TIMER_MS }) ?? DAY_MS,
+      graceMs: durationFlag(args, 'gc-grace') ?? DAY_MS,
+      ...(untaggedMs === undefined ? {} : { untaggedMs }),
+    },
     scrubMs: durationFlag(args, 'scrub-every', { zero: true, mostMs: LONGEST_TIMER_MS }) ?? 0,
   };
 }
@@ -106,25 +109,14 @@ function followed(content: DiskContent) {
 }
 
 /** @returns what ends it, after a run that is under way has come to a good place */
-function regularCare(
-  content: DiskContent,
-  care: Care,
-  metrics: Metrics | undefined,
-  warn: (text: string) => void,
-): () => Promise<void> {
-  const { everyMs, graceMs, untaggedMs, scrubMs } = care;
-  const collect = async (signal: AbortSignal): Promise<void> => {
-    try {
-      const collected = await collectGarbage(content, { graceMs, signal, ...(untaggedMs === undefined ? {} : { untaggedMs }) });
-      metrics?.onCollection({ ...collected, failed: false });
-    } catch (error) {
-      metrics?.onCollection({ manifests: 0, blobs: 0, bytes: 0, failed: true });
-      throw error;
-    }
+function regularCare(content: DiskContent, { collect, scrubMs }: Care, metrics: Metrics | undefined): () => Promise<void> {
+  const counted: CollectRegularly = {
+    ...collect,
+    done: (collected) => metrics?.onCollection({ ...collected, failed: false }),
+    failed: () => metrics?.onCollection({ manifests: 0, blobs: 0, bytes: 0, failed: true }),
   };
-  const failed = (error: unknown): void => warn(`garbage collection: ${(error as Error).message}`);
   const running = [
-    ...(everyMs === 0 ? [] : [repeat(collect, everyMs, failed)]),
+    ...(collect.everyMs === 0 ? [] : [collectRegularly(content, counted)]),
     ...(scrubMs === 0 ? [] : [scrubRegularly(content, { everyMs: scrubMs })]),
   ];
   return async () => {

@@ -5,12 +5,14 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { type PrivateKey, privateKeyFromDer } from '../../../src/sign/private-key.ts';
 import { createKeySigner } from '../../../src/sign/signer.ts';
+import { type SigningKey, signingKeyOf } from '../../../src/sign/signing-key.ts';
 import { signStatement } from '../../../src/sign/statement-signature.ts';
 
 /** A fresh P-256 key, without the slow encryption. */
-export function freshKey(): PrivateKey {
+export function freshKey(): PrivateKey & SigningKey {
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  return privateKeyFromDer(privateKey.export({ format: 'der', type: 'pkcs8' }), 'pkcs8', 'test key');
+  const key = privateKeyFromDer(privateKey.export({ format: 'der', type: 'pkcs8' }), 'pkcs8', 'test key');
+  return { ...key, ...signingKeyOf(key) };
 }
 
 export const STATEMENT = Buffer.from('{"_type":"https://in-toto.io/Statement/v1","subject":[],"predicate":{"name":"lumen"}}');

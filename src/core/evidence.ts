@@ -1,0 +1,20 @@
+import * as z from 'zod';
+import { type Digest, isDigest } from './digest.ts';
+import { isTag } from './reference.ts';
+
+const digest = z.custom<Digest>(isDigest, 'not a sha256 or sha512 digest');
+
+/**
+ * A signature, attestation, SBOM or anything else that says something about a manifest of the same repository, and how it is found there:
+ * with `tag`, under cosign's own (`sha256-<hex>.sig`, `.att`, `.sbom`); without, as a referrer, by the `subject` field of its manifest.
+ */
+export const evidenceSchema = z.strictObject({
+  /** The manifest that it is about: an image's, an index's, or another referrer's. */
+  subject: digest,
+  tag: z.string().refine(isTag, 'not a tag').optional(),
+  digest,
+  mediaType: z.string().min(1).max(255),
+  size: z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER),
+});
+
+export type Evidence = z.infer<typeof evidenceSchema>;
