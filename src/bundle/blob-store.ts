@@ -244,9 +244,12 @@ async function download(
   try {
     if (from < blob.size || blob.size === 0) await copyInto(handle, fetch(from), verifier.update, onBytes, flusher.wrote);
   } finally {
-    // A disk that lost bytes is worse news than a connection that broke.
-    await flusher.end().catch((error) => dropUnsynced(fs, path, error));
-    await handle.close();
+    try {
+      // A disk that lost bytes is worse news than a connection that broke.
+      await flusher.end().catch((error) => dropUnsynced(fs, path, error));
+    } finally {
+      await handle.close();
+    }
   }
   verifier.finish();
 }

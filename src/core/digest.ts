@@ -34,6 +34,3 @@ export const finishDigest = (algorithm: DigestAlgorithm, hasher: Hash): Digest =
 export function digestOf(bytes: Uint8Array, algorithm: DigestAlgorithm = 'sha256'): Digest {
   return finishDigest(algorithm, createHash(algorithm).update(bytes));
 }
-
-/** `sha256:0123abcd…` for people; never for machines. */
-export const shortDigest = (digest: Digest): string => digest.slice(0, 19);

@@ -1,38 +1,26 @@
 import * as z from 'zod';
-import { type Digest, digestOf, hexOf } from '../core/digest.ts';
+import { type Digest, digestOf, hexOf, isDigest } from '../core/digest.ts';
 import { BundleError } from '../core/errors.ts';
 import { parseStrictJson, prettyJson } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
 import { shapeFaults } from '../core/shape-faults.ts';
 import { writeFileDurable } from '../files/durable-write.ts';
 import type { FileSystem } from '../files/file-system.ts';
-import type { Written } from './written.ts';
+import { type Written, writtenSchema } from './written.ts';
 
+const record = z.record(z.string(), writtenSchema);
+const text = z.union([z.literal('absent'), z.custom<Digest>(isDigest)], 'not a digest');
 /**
  * What each bundle wrote into one registries.yaml: `<state>/mirrors/<hash of its path>.json`. `pending` is written before the file is replaced and
  * names the text to come, so that a run killed between the two is told from one that never began.
  */
-const tls = z.strictObject({
-  ca_file: z.string().optional(),
-  cert_file: z.string().optional(),
-  key_file: z.string().optional(),
-  insecure_skip_verify: z.boolean().optional(),
-});
-const written = z.strictObject({
-  mirrors: z.record(
-    z.string(),
-    z.strictObject({ endpoint: z.array(z.string()), rewrite: z.record(z.string(), z.string()).optional() }),
-  ),
-  configs: z.record(z.string(), z.strictObject({ auth: z.string().optional(), tls: tls.optional() })),
-});
-const record = z.record(z.string(), written);
 const state = z.strictObject({
   stateVersion: z.literal(1),
   file: z.string(),
   written: record,
-  restartOwed: z.literal(true).optional(),
-  wayBack: z.strictObject({ text: z.string(), backup: z.string().optional(), written: record }).optional(),
-  pending: z.strictObject({ text: z.string(), written: record }).optional(),
+  restartOwed: z.literal(true).exactOptional(),
+  wayBack: z.strictObject({ text, backup: z.string().exactOptional(), written: record }).exactOptional(),
+  pending: z.strictObject({ text, written: record }).exactOptional(),
 });
 
 /** The file as it was before the first change that no restart followed: what k3s runs with. */
@@ -64,7 +52,7 @@ export async function readMirrorsState(fs: FileSystem, path: string): Promise<Mi
     throw new BundleError('E_MIRRORS', `${path} is not a state file of this version: ${shapeFaults(parsed.error, 1)[0]}`, {
       hint: "move it away; entries that bundle wrote then count as others'",
     });
-  return parsed.data as unknown as MirrorsState;
+  return parsed.data;
 }
 
 export const writeMirrorsState = (fs: FileSystem, path: string, file: string, value: MirrorsState): Promise<void> =>

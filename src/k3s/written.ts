@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
-import { BundleError } from '../core/errors.ts';
-import { isObject } from '../core/json.ts';
+import * as z from 'zod';
 import { canonical, type Mirror, type RegistryAuth, type RegistryTls } from './registries.ts';
 
 /**
@@ -19,26 +18,24 @@ export type Written = Readonly<{
 
 export type WrittenConfig = Readonly<{ auth?: string; tls?: RegistryTls }>;
 
+const tls = z.strictObject({
+  ca_file: z.string().exactOptional(),
+  cert_file: z.string().exactOptional(),
+  key_file: z.string().exactOptional(),
+  insecure_skip_verify: z.boolean().exactOptional(),
+});
+const mirror = z.strictObject({
+  endpoint: z.array(z.string()),
+  rewrite: z.record(z.string(), z.string()).exactOptional(),
+});
+
+/** The record as the state file has it. */
+export const writtenSchema: z.ZodType<Written> = z.strictObject({
+  mirrors: z.record(z.string(), mirror),
+  configs: z.record(z.string(), z.strictObject({ auth: z.string().exactOptional(), tls: tls.exactOptional() })),
+});
+
 export const NOTHING_WRITTEN: Written = { mirrors: {}, configs: {} };
 
 /** Tells a changed login from an unchanged one. */
 export const authHash = (auth: RegistryAuth): string => `sha256:${createHash('sha256').update(canonical(auth)).digest('hex')}`;
-
-const isMirror = (value: unknown): boolean =>
-  isObject(value) && Array.isArray(value.endpoint) && value.endpoint.every((url) => typeof url === 'string');
-const isConfig = (value: unknown): boolean =>
-  isObject(value) &&
-  (value.auth === undefined || typeof value.auth === 'string') &&
-  (value.tls === undefined || isObject(value.tls));
-
-/** Checks a record that comes from the state file. @throws BundleError E_MIRRORS */
-export function parseWritten(value: unknown, where: string): Written {
-  const good =
-    isObject(value) &&
-    isObject(value.mirrors) &&
-    isObject(value.configs) &&
-    Object.values(value.mirrors).every(isMirror) &&
-    Object.values(value.configs).every(isConfig);
-  if (!good) throw new BundleError('E_MIRRORS', `${where} is not a record of written mirrors`, { origin: 'host' });
-  return value as Written;
-}

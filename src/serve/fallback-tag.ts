@@ -1,11 +1,9 @@
 import type { Descriptor } from '../core/descriptor.ts';
-import { algorithmOf, type Digest, hexOf } from '../core/digest.ts';
+import type { Digest } from '../core/digest.ts';
+import { fallbackTag } from '../core/fallback-tag.ts';
 import { byteOrder } from '../core/json.ts';
 import type { RegistryContent, StoredManifest } from './content.ts';
 import { descriptorOf, parsedManifest } from './referrer.ts';
-
-/** distribution-spec "Referrers Tag Schema": the reference part is cut at 64 characters, so a sha512 subject has only half of its hex there. */
-const fallbackTag = (subject: Digest): string => `${algorithmOf(subject)}-${hexOf(subject).slice(0, 64)}`;
 
 /**
  * The referrers of `subject`, by digest: those that the content knows from their own `subject`, and those that a client of the older scheme

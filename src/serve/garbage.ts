@@ -72,20 +72,22 @@ export type CollectRegularly = Omit<CollectOptions, 'signal'> &
     everyMs: number;
     timer?: Timer;
     done?: (result: Collected) => void;
-    /** Default: the content's warning. The next run comes all the same. */
-    failed?: (error: unknown) => void;
+    /** Besides the content's warning. The next run comes all the same. */
+    failed?: () => void;
   }>;
 
 /** Collects every `everyMs` until it is stopped. */
 export function collectRegularly(content: Readonly<{ collectable: Collectable }>, options: CollectRegularly): Repetition {
-  const {
-    everyMs,
-    timer,
-    done = () => undefined,
-    failed = (error) => content.collectable.warn(`garbage collection: ${(error as Error).message}`),
-    ...limits
-  } = options;
-  return repeat(async (signal) => done(await collectGarbage(content, { ...limits, signal })), everyMs, failed, timer);
+  const { everyMs, timer, done, failed, ...limits } = options;
+  const collect = async (signal: AbortSignal): Promise<void> => {
+    const collected = await collectGarbage(content, { ...limits, signal });
+    done?.(collected);
+  };
+  const warn = (error: unknown): void => {
+    content.collectable.warn(`garbage collection: ${(error as Error).message}`);
+    failed?.();
+  };
+  return repeat(collect, everyMs, warn, timer);
 }
 
 const sum = (a: Collected, b: Collected): Collected => ({

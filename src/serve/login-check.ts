@@ -11,7 +11,7 @@ export type LoginCheckOptions = Readonly<{
   /** bcrypt; in tests something that counts. */
   compare: (password: string, hash: string) => Promise<boolean>;
   now?: () => number;
-  /** How long a verdict is remembered, milliseconds. */
+  /** How long a verdict is remembered, milliseconds: a right one from its last use, a wrong one from when it was found. */
   rememberMs?: number;
   /** Leaves the processor to others between two runs, milliseconds. */
   rest?: (ms: number) => Promise<unknown>;
@@ -45,12 +45,11 @@ export function createLoginCheck(options: LoginCheckOptions): CheckLogin {
   const remembered = (key: string): Promise<boolean> | undefined => {
     for (const known of [right, wrong]) {
       const found = known.get(key);
-      if (found !== undefined && found.until > now()) {
-        // Who keeps coming needs no place in the queue again, which strangers may have filled.
-        if (known === right) known.set(key, { ...found, until: now() + rememberMs });
-        return found.right;
-      }
       known.delete(key);
+      if (found === undefined || found.until <= now()) continue;
+      // Who keeps coming needs no place in the queue again, which strangers may have filled. Last in the map: what was not used for longest goes first.
+      known.set(key, known === right ? { ...found, until: now() + rememberMs } : found);
+      return found.right;
     }
     return running.get(key);
   };

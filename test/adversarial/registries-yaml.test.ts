@@ -10,6 +10,7 @@ import { lintRegistries } from '../../src/k3s/lint.ts';
 import { mergeRegistries } from '../../src/k3s/merge.ts';
 import { parseRegistriesYaml } from '../../src/k3s/registries-yaml.ts';
 import { throwsWith } from '../support/assert-code.ts';
+import { YAML_WORDS } from '../support/yaml-words.ts';
 
 const parse = (text: string) => parseRegistriesYaml(text, 'registries.yaml');
 
@@ -178,40 +179,8 @@ const desired = desiredMirrors({
 });
 
 test('property: whatever the bytes, either E_MIRRORS or a result that reads back and holds all of theirs and ours', () => {
-  const words = fc.constantFrom(
-    'mirrors:',
-    'configs:',
-    '\n',
-    '  ',
-    'docker.io:',
-    '"*":',
-    'endpoint:',
-    '- ',
-    '[',
-    ']',
-    '{',
-    '}',
-    ',',
-    '#',
-    ' # c\n',
-    '"',
-    "'",
-    '|\n',
-    '&a',
-    '*a',
-    '~',
-    'https://h',
-    ': ',
-    'auth:',
-    'tls:',
-    '\t',
-    '\r\n',
-    '---\n',
-    '\u2028',
-    '\ufeff',
-  );
   const text = fc.oneof(
-    fc.array(words, { maxLength: 30 }).map((parts) => parts.join('')),
+    fc.array(fc.constantFrom(...YAML_WORDS), { maxLength: 30 }).map((parts) => parts.join('')),
     fc.string(),
   );
   fc.assert(

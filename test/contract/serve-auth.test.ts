@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import type { Action } from '../../src/serve/access.ts';
 import type { AuthOptions } from '../../src/serve/authenticator.ts';
 import { createMemoryContent } from '../../src/serve/memory-content.ts';
 import { assertRefused, bench, bytes, type Call, pushBlob, type Store } from './serve-harness.ts';
@@ -59,6 +60,15 @@ describe('basic authentication', () => {
     assert.equal(await content.blob('bob/x', digest), undefined);
     assert.equal((await withAnn('POST', `/v2/bob/x/blobs/uploads/?mount=${digest}&from=private`)).status, 201);
   });
+});
+
+test('how far an upload is, is told to those alone who may push there', async (t) => {
+  const may = (user: string, _: string, action: Action) => user === 'ann' || action === 'pull';
+  const { call } = await bench(t, MEMORY, { auth: { kind: 'basic', users, anonymousPull: true, may } });
+  const location = (await call('POST', '/v2/x/blobs/uploads/', as(ANN))).headers.location ?? '';
+  assertRefused(await call('GET', location), 401, 'UNAUTHORIZED');
+  assertRefused(await call('GET', location, as(basic('bob', users.bob))), 403, 'DENIED');
+  assert.equal((await call('GET', location, as(ANN))).status, 204);
 });
 
 describe('bearer tokens', () => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { mkdir, readdir, readFile, rename, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { describe, test } from 'node:test';
 import { setImmediate, setTimeout } from 'node:timers/promises';
 import { createBlobStore } from '../../src/bundle/blob-store.ts';
@@ -117,6 +118,21 @@ describe('a registry on disk', () => {
     await writeFile(`${bundle}/blobs/sha256/${'0'.repeat(64)}`, 'precious');
     await rejectsWith(openDiskContent(nodeFileSystem, bundle), 'E_USAGE');
     assert.deepEqual(await filesBelow(bundle), [`blobs/sha256/${'0'.repeat(64)}`]);
+  });
+
+  test('a bundle is not taken for a registry, even with a folder "repositories" in it, and keeps its bytes', async (t) => {
+    for (const sign of ['bundle.json', 'generations/1/bundle.json']) {
+      const bundle = await tempDir(t);
+      const blob = `blobs/sha256/${'0'.repeat(64)}`;
+      for (const path of [sign, blob, 'repositories/a/_blobs/x']) {
+        await mkdir(dirname(`${bundle}/${path}`), { recursive: true });
+        await writeFile(`${bundle}/${path}`, 'precious');
+      }
+      const before = await filesBelow(bundle);
+      await rejectsWith(openDiskContent(nodeFileSystem, bundle), 'E_USAGE', /holds a bundle/);
+      assert.deepEqual(await filesBelow(bundle), before, sign);
+      assert.equal(await readFile(`${bundle}/${blob}`, 'utf8'), 'precious');
+    }
   });
 
   test('no link is followed in the directory', async (t) => {

@@ -2,7 +2,10 @@ import assert from 'node:assert/strict';
 import { cpSync, mkdirSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { generationsOf, type Journey, journey, readJson } from '../support/command-journey.ts';
+import { digestOf } from '../../src/core/digest.ts';
+import { nodeFileSystem } from '../../src/files/node-file-system.ts';
+import { openDiskContent } from '../../src/serve/disk-content.ts';
+import { generationsOf, type Journey, journey, readJson, tree } from '../support/command-journey.ts';
 import { randomIndex } from '../support/random-image.ts';
 
 async function loaded(t: Parameters<typeof journey>[0], name: string, j?: Journey) {
@@ -119,6 +122,27 @@ describe('pull into a bundle with a damaged older generation', () => {
     assert.equal(ran.code, 5);
     assert.match(ran.stderr, new RegExp(`remove .*generations/${older}`));
     assert.equal(readJson(join(directory, 'bundle.json')).predicate.name, 'lumen');
+  });
+});
+
+describe('pull into the directory of a registry', () => {
+  test('is refused, and the registry stays as it was', async (t) => {
+    const j = await journey(t);
+    const [origin] = j.origins;
+    const image = await randomIndex({ seed: 1 });
+    await origin.put('team/app', '1.0', image);
+    const directory = j.path('site');
+    const content = await openDiskContent(nodeFileSystem, directory);
+    const staging = await content.stage();
+    await staging.write(Buffer.from('precious'));
+    await staging.commit('team/app', digestOf(Buffer.from('precious')));
+    await content.close();
+    const before = tree(directory);
+    const file = await j.manifest('lumen', `images: [${origin.host}/team/app:1.0]`);
+    const ran = await j.run(['pull', '-f', file, '-o', directory, '--key', j.key.key]);
+    assert.equal(ran.code, 2, ran.stderr);
+    assert.match(ran.stderr, /is the directory of a registry/);
+    assert.deepEqual(tree(directory), before);
   });
 });
 

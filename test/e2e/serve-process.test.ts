@@ -51,6 +51,16 @@ async function open(url: string): Promise<IncomingMessage> {
   return response;
 }
 
+/** Until it takes no more connections, or two seconds have passed. */
+async function untilClosed(url: string): Promise<void> {
+  const answers = (): Promise<boolean> =>
+    fetch(`${url}/healthz`).then(
+      () => true,
+      () => false,
+    );
+  for (let i = 0; i < 200 && (await answers()); i++) await setTimeout(10);
+}
+
 describe('the process of a registry', () => {
   test('SIGTERM: a running download ends whole, nobody else gets in, the code is 0, the directory is free', async (t) => {
     const directory = join(await tempDir(t), 'store');
@@ -58,16 +68,7 @@ describe('the process of a registry', () => {
     const bytes = randomBytes(48 * 1024 * 1024);
     const response = await open(await push(url, bytes));
     child.kill('SIGTERM');
-    for (
-      let i = 0;
-      i < 200 &&
-      (await fetch(`${url}/healthz`).then(
-        () => true,
-        () => false,
-      ));
-      i++
-    )
-      await setTimeout(10);
+    await untilClosed(url);
     await assert.rejects(fetch(`${url}/v2/`), 'it takes no more connections');
     assert.equal(child.exitCode, null, 'it waits for the download');
     const hasher = createHash('sha256');
@@ -91,16 +92,7 @@ describe('the process of a registry', () => {
     const response = await open(await push(url, randomBytes(48 * 1024 * 1024)));
     response.on('error', () => undefined);
     child.kill('SIGTERM');
-    for (
-      let i = 0;
-      i < 200 &&
-      (await fetch(`${url}/healthz`).then(
-        () => true,
-        () => false,
-      ));
-      i++
-    )
-      await setTimeout(10);
+    await untilClosed(url);
     child.kill('SIGTERM');
     assert.equal(await ended, 143);
   });

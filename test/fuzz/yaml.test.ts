@@ -12,6 +12,7 @@ import { parseRegistriesYaml } from '../../src/k3s/registries-yaml.ts';
 import type { Written } from '../../src/k3s/written.ts';
 import { formatAlias } from '../../src/manifest/alias.ts';
 import { parseManifest } from '../../src/manifest/read-manifest.ts';
+import { YAML_WORDS } from '../support/yaml-words.ts';
 import { attempt, type Fate, fuzz } from './budget.ts';
 import { changedText } from './mutate.ts';
 
@@ -111,52 +112,8 @@ const foreignFile = fc
     const ended = cut ? text.replace(/\n$/, '') : text;
     return windows ? ended.replaceAll('\n', '\r\n') : ended;
   });
-const words = [
-  'mirrors:',
-  'configs:',
-  '\n',
-  '  ',
-  '\t',
-  '\r\n',
-  '\r',
-  'docker.io:',
-  '"*":',
-  'endpoint:',
-  '- ',
-  '[',
-  ']',
-  '{',
-  '}',
-  ',',
-  '#',
-  ' # c\n',
-  '"',
-  "'",
-  '|\n',
-  '>-\n',
-  '&a',
-  '*a',
-  '!!str ',
-  '~',
-  'null',
-  '? ',
-  ': ',
-  'https://h',
-  '---\n',
-  '...\n',
-  '%YAML 1.1\n',
-  '<<:',
-  '\\',
-  '\\/',
-  '\u2028',
-  '\ufeff',
-  '\u0085',
-  '__proto__:',
-  'auth:',
-  'tls:',
-];
 const file = foreignFile.chain((text) =>
-  fc.oneof({ arbitrary: fc.constant(text), weight: 2 }, { arbitrary: changedText([text], words, 3), weight: 1 }),
+  fc.oneof({ arbitrary: fc.constant(text), weight: 2 }, { arbitrary: changedText([text], YAML_WORDS, 3), weight: 1 }),
 );
 
 const step = fc.record({
@@ -224,7 +181,7 @@ const manifests = [
   '{"apiVersion": "bundle/v1", "name": "j", "images": ["redis", {"ref": "busybox:1.10"}]}\n',
 ];
 const manifestWords = [
-  ...words,
+  ...YAML_WORDS,
   'images:',
   'name:',
   'ref:',

@@ -74,6 +74,13 @@ describe('a verified stream', () => {
 describe('readAll', () => {
   test('takes exactly the limit', async () =>
     assert.equal((await readAll(chunks(bytes), bytes.length, 'x')).length, bytes.length));
+  test('keeps what it was given when the source uses its memory again', async () => {
+    async function* again(): AsyncGenerator<Uint8Array> {
+      const memory = Buffer.alloc(3);
+      for (let at = 0; at < bytes.length; at += 3) yield memory.subarray(0, bytes.copy(memory, 0, at, at + 3));
+    }
+    assert.deepEqual(await readAll(again(), bytes.length, 'x'), bytes);
+  });
   test('refuses one more as E_LIMIT instead of cutting', async () => {
     await assert.rejects(readAll(chunks(bytes), bytes.length - 1, 'the answer'), { code: 'E_LIMIT', message: /^the answer: / });
   });

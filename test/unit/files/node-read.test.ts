@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
@@ -46,6 +47,13 @@ describe('reading files', () => {
     }
     assert.deepEqual(seen, ['ont', 'ent']);
     await handle.close();
+  });
+
+  it('a file larger than the memory for one read is read whole and right', async (t) => {
+    const path = join(await tempDir(t), 'file');
+    const content = randomBytes(2.5 * 1024 * 1024);
+    await writeFile(path, content);
+    assert.equal(Buffer.compare(await readFile(path, 64 * 1024 * 1024), content), 0);
   });
 
   it('leaves nothing open, whatever is refused', { skip: process.platform !== 'linux' && 'counts in /proc' }, async (t) => {

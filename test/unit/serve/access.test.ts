@@ -20,6 +20,17 @@ test('scopes: what is written is read, ports and classes included', () => {
     assert.deepEqual(parseScope(nothing), []);
 });
 
+test('to ask how far an upload is needs the right to push', () => {
+  for (const method of ['GET', 'HEAD', 'PATCH', 'PUT']) {
+    const { needed } = needsOf({ kind: 'upload', repository: 'a', id: 'x' }, method, new URLSearchParams());
+    assert.deepEqual(
+      needed.map((need) => need.action),
+      ['pull', 'push'],
+      method,
+    );
+  }
+});
+
 test('cancelling an upload is part of a push, other deletes are deletes', () => {
   const none = new URLSearchParams();
   const actions = (...args: Parameters<typeof needsOf>) => needsOf(...args).needed.map((need) => need.action);

@@ -50,6 +50,32 @@ describe('logins', () => {
     assert.equal(compared.length, 3);
   });
 
+  test('a right verdict is remembered as long as it is used, a wrong one is not', async () => {
+    const { check, compared, after } = bench();
+    const wrong = { ...ANN, password: 'wrong' };
+    assert.deepEqual([await check(ANN), await check(wrong)], [true, false]);
+    after(900);
+    assert.deepEqual([await check(ANN), await check(wrong)], [true, false]);
+    assert.equal(compared.length, 2);
+    after(900);
+    assert.deepEqual([await check(ANN), await check(wrong)], [true, false]);
+    assert.equal(compared.length, 3, 'only the wrong one was looked at again');
+  });
+
+  test('of too many right ones the one that was not used for longest is forgotten', async () => {
+    const logins = Array.from({ length: 1001 }, (_, i) => ({ user: `user-${i}`, password: 'right' }));
+    const { check, compared } = bench(Object.fromEntries(logins.map(({ user, password }) => [user, password])));
+    const [first, second] = logins as [Login, Login];
+    for (const login of logins.slice(0, 1000)) assert.equal(await check(login), true);
+    await check(first);
+    await check(logins[1000] as Login);
+    assert.equal(compared.length, 1001);
+    await check(first);
+    assert.equal(compared.length, 1001);
+    await check(second);
+    assert.equal(compared.length, 1002);
+  });
+
   test('a changed or removed password counts at once', async () => {
     const { check, change } = bench();
     assert.equal(await check(ANN), true);
