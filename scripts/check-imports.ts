@@ -11,7 +11,7 @@ const RANKS: readonly (readonly string[])[] = [
   ['upstream'],
   ['lock'],
   ['bundle'],
-  ['k3s'],
+  ['k3s', 'policy'],
   ['pull', 'load'],
   ['cli'],
   ['main.ts'],

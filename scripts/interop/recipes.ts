@@ -146,6 +146,10 @@ const GO: readonly GoRecipe[] = [
   go('registry-3', 'github.com/distribution/distribution/v3', 'cmd/registry', 'v3.1.2'),
   // Its module has no list of versions behind the proxy, so `go install` of a version does not find it.
   { ...go('olareg', 'github.com/olareg/olareg', 'cmd/olareg', 'v0.2.2'), viaScratchModule: true },
+  // A keyless Sigstore. Rekor v2 is one program per storage; `posix` keeps the log in a folder.
+  { kind: 'go', name: 'fulcio', module: 'github.com/sigstore/fulcio', package: 'github.com/sigstore/fulcio', version: 'v1.8.8' },
+  go('rekor-server', 'github.com/sigstore/rekor-tiles/v2', 'cmd/rekor-server/posix', 'v2.3.0'),
+  go('timestamp-server', 'github.com/sigstore/timestamp-authority/v2', 'cmd/timestamp-server', 'v2.0.4'),
 ];
 
 export const RECIPES: readonly Recipe[] = [...GO, ...DEBIAN];

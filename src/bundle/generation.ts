@@ -16,6 +16,7 @@ import {
   OCI_LAYOUT_BYTES,
   parseGenerationName,
   STATEMENT,
+  TRUSTED_ROOT,
 } from './layout.ts';
 import { parseStatement, type Statement } from './statement.ts';
 
@@ -29,6 +30,8 @@ export type Generation = Readonly<{
   statement: Statement;
   indexBytes: Uint8Array;
   lockBytes: Uint8Array;
+  /** Absent in generations of versions before 0.2. */
+  trustedRootBytes: Uint8Array | undefined;
   signatures: readonly NamedBytes[];
 }>;
 
@@ -95,6 +98,9 @@ export async function readGeneration(fs: FileSystem, root: string, sequence: num
       statement,
       indexBytes: await read(INDEX, LIMITS.layoutIndexBytes),
       lockBytes: await read(LOCK_FILE, LIMITS.lockFileBytes),
+      trustedRootBytes: statement.predicate.files.some((f) => f.name === TRUSTED_ROOT)
+        ? await read(TRUSTED_ROOT, LIMITS.trustedRootBytes)
+        : undefined,
       signatures,
     };
   } catch (error) {

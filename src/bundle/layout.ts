@@ -5,6 +5,8 @@ export const OCI_LAYOUT = 'oci-layout';
 export const INDEX = 'index.json';
 export const STATEMENT = 'bundle.json';
 export const LOCK_FILE = 'lock.json';
+/** The Sigstore root that pull verified upstream's signatures with: evidence for the record, never trusted for being there. */
+export const TRUSTED_ROOT = 'trusted_root.json';
 export const GENERATIONS = 'generations';
 export const BLOBS = 'blobs';
 /** Downloads under way, by digest: they are taken up again by the next run. */

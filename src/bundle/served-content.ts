@@ -7,6 +7,7 @@ import { verifiedContent } from '../serve/verified-content.ts';
 import type { GraphManifest } from './graph.ts';
 import { placesOf } from './places.ts';
 import type { VerifiedBundle, VerifiedContent } from './verify.ts';
+import { graphsOf } from './verify-content.ts';
 
 type Repository = {
   tags: Map<string, Digest>;
@@ -46,7 +47,8 @@ function contentOf(bundle: VerifiedBundle): RegistryContent {
   };
 }
 
-function addContent(repositories: Map<string, Repository>, { content, target, original }: VerifiedContent): void {
+function addContent(repositories: Map<string, Repository>, verified: VerifiedContent): void {
+  const { content, evidence } = verified;
   for (const { repository, tag } of placesOf(content.ref, content.aliases ?? [])) {
     const place = repositories.get(repository) ?? {
       tags: new Map(),
@@ -56,9 +58,10 @@ function addContent(repositories: Map<string, Repository>, { content, target, or
     };
     repositories.set(repository, place);
     if (tag !== undefined) place.tags.set(tag, content.targetDigest);
-    for (const graph of [target, original]) {
-      for (const node of graph?.manifests ?? []) addManifest(place, node);
-      for (const blob of graph?.blobs ?? []) place.blobs.set(blob.digest, blob.size);
+    for (const { evidence: item } of evidence) if (item.tag !== undefined) place.tags.set(item.tag, item.digest);
+    for (const graph of graphsOf(verified)) {
+      for (const node of graph.manifests) addManifest(place, node);
+      for (const blob of graph.blobs) place.blobs.set(blob.digest, blob.size);
     }
   }
 }

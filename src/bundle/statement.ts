@@ -1,10 +1,12 @@
 import * as z from 'zod';
 import { type Digest, digestOf, hexOf, isDigest } from '../core/digest.ts';
 import { BundleError } from '../core/errors.ts';
+import { evidenceSchema } from '../core/evidence.ts';
 import { byteOrder, parseStrictJson, prettyJson } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
 import { isFullReference, isRepository, isTag } from '../core/reference.ts';
 import { shapeFaults } from '../core/shape-faults.ts';
+import { verdictSchema } from '../upstream/verdict.ts';
 
 /** The signed list of everything in a generation: an in-toto statement, https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md */
 export const STATEMENT_TYPE = 'https://in-toto.io/Statement/v1';
@@ -37,6 +39,10 @@ const content = z.strictObject({
   aliases: z.array(z.string().refine(isAlias, 'not of the form repository:tag')).optional(),
   /** Bytes of everything the reference needs, shared blobs counted in full. */
   size,
+  /** Signatures, attestations, SBOMs and other referrers, upstream's and ours, that go where the image goes; sorted. */
+  evidence: z.array(evidenceSchema).max(LIMITS.referrers).optional(),
+  /** Whether upstream had signed it, as pull found it. */
+  verdict: verdictSchema.optional(),
 });
 
 const predicate = z.strictObject({

@@ -1,8 +1,10 @@
 import type { Descriptor } from '../core/descriptor.ts';
 import type { Digest } from '../core/digest.ts';
 import { BundleError, isBundleError } from '../core/errors.ts';
+import type { Evidence } from '../core/evidence.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { Reporter } from '../core/progress.ts';
+import { COSIGN_TAGS, legacyTag } from '../cosign/legacy.ts';
 import type { BlobStore } from './blob-store.ts';
 import type { Generation } from './generation.ts';
 import { type Graph, walkGraph } from './graph.ts';
@@ -16,7 +18,18 @@ export type VerifiedContent = Readonly<{
   /** The origin's own index, where the tag will mean something else. */
   original: Graph | undefined;
   originalDescriptor: Descriptor | undefined;
+  /** What the statement lists for it; the manifest that `evidence` names is the last of its graph. */
+  evidence: readonly CarriedEvidence[];
 }>;
+
+export type CarriedEvidence = Readonly<{ evidence: Evidence; graph: Graph }>;
+
+/** Everything that travels for one reference. */
+export const graphsOf = ({ target, original, evidence }: VerifiedContent): Graph[] => [
+  target,
+  ...(original === undefined ? [] : [original]),
+  ...evidence.map((e) => e.graph),
+];
 
 export type HashOptions = Readonly<{ report?: Reporter; signal?: AbortSignal }>;
 
@@ -39,16 +52,18 @@ export async function sizeProblems(store: BlobStore, listed: ReadonlyMap<Digest,
   return problems;
 }
 
+/** A plain pull believes committed blobs of the right size. */
+const DAMAGED = 'copy the bundle again; where it was made, run "bundle pull --rehash"; nothing was pushed';
+
 /** @throws BundleError the first one, with all of them in its message and in `detail.problems` */
-export function throwProblems(problems: readonly BundleError[]): void {
+export function throwProblems(problems: readonly BundleError[], hint = DAMAGED): void {
   const first = problems[0];
   if (first === undefined) return;
   const shown = problems.slice(0, 20).map((p) => p.message);
   const more = problems.length > shown.length ? [`… and ${problems.length - shown.length} more`] : [];
   throw new BundleError(first.code, [...shown, ...more].join('\n'), {
     origin: 'bundle',
-    // A plain pull believes committed blobs of the right size.
-    hint: 'copy the bundle again; where it was made, run "bundle pull --rehash"; nothing was pushed',
+    hint,
     cause: first,
     detail: { problems: problems.map((p) => ({ code: p.code, message: p.message, ...p.detail })) },
   });
@@ -73,6 +88,8 @@ export async function walkContents(
     return store.readWhole(d, LIMITS.ociManifestBytes);
   };
   const contents: VerifiedContent[] = [];
+  // References of one repository share signatures.
+  const evidenceGraphs = new Map<Digest, Graph>();
   for (const content of generation.statement.predicate.contents) {
     const targetDescriptor: Descriptor = {
       mediaType: content.targetMediaType,
@@ -88,17 +105,44 @@ export async function walkContents(
       originalDescriptor === undefined
         ? undefined
         : await walkGraph(originalDescriptor, { read, carried: (d) => listed.has(d.digest) });
-    contents.push({ content, target, targetDescriptor, original, originalDescriptor });
+    const evidence: CarriedEvidence[] = [];
+    for (const item of content.evidence ?? []) {
+      const graph = evidenceGraphs.get(item.digest) ?? (await walkGraph(item, { read }));
+      evidenceGraphs.set(item.digest, graph);
+      evidence.push({ evidence: item, graph });
+    }
+    requireEvidence(content, [target, ...(original === undefined ? [] : [original])], evidence);
+    contents.push({ content, target, targetDescriptor, original, originalDescriptor, evidence });
   }
   return contents;
+}
+
+/**
+ * Evidence is about something that is carried, and is found in the way that it says. A tag is cosign's own for its subject and no other: load writes it
+ * without asking who owns it.
+ */
+function requireEvidence(content: Content, images: readonly Graph[], evidence: readonly CarriedEvidence[]): void {
+  const known = new Set<Digest>([content.digest, content.targetDigest]);
+  for (const { manifests } of images) for (const { descriptor } of manifests) known.add(descriptor.digest);
+  for (const { evidence: item } of evidence) known.add(item.digest);
+  for (const { evidence: item, graph } of evidence) {
+    const fault = (why: string): BundleError =>
+      new BundleError('E_STATEMENT', `${content.ref}: the evidence ${item.digest} ${why}`, { origin: 'bundle' });
+    if (!known.has(item.subject)) throw fault(`is about ${item.subject}, which is not carried`);
+    if (item.tag !== undefined) {
+      const own = COSIGN_TAGS.map((kind) => legacyTag(item.subject, kind));
+      if (!own.includes(item.tag)) throw fault(`has the tag ${item.tag}, which is not cosign's for ${item.subject}`);
+    } else if (graph.manifests.at(-1)?.manifest.subject?.digest !== item.subject)
+      throw fault(`is listed as a referrer of ${item.subject}, which it is not`);
+  }
 }
 
 /** Both directions: everything needed is listed, with that size, and everything listed is needed. */
 export function requireReachable(contents: readonly VerifiedContent[], listed: ReadonlyMap<Digest, number>): void {
   const reached = new Set<Digest>();
-  for (const { target, original } of contents) {
-    for (const graph of [target, original]) {
-      for (const d of [...(graph?.manifests ?? []).map((m) => m.descriptor), ...(graph?.blobs ?? [])]) {
+  for (const content of contents) {
+    for (const graph of graphsOf(content)) {
+      for (const d of [...graph.manifests.map((m) => m.descriptor), ...graph.blobs]) {
         reached.add(d.digest);
         requireListed(listed, d);
       }
@@ -117,7 +161,7 @@ export async function hashProblems(
   options: HashOptions,
 ): Promise<BundleError[]> {
   const hashed = new Set(
-    contents.flatMap((c) => [...c.target.manifests, ...(c.original?.manifests ?? [])].map((m) => m.descriptor.digest)),
+    contents.flatMap((c) => graphsOf(c).flatMap((graph) => graph.manifests.map((m) => m.descriptor.digest))),
   );
   const todo = [...listed].filter(([digest]) => !hashed.has(digest));
   options.report?.({ type: 'total', bytes: todo.reduce((sum, [, size]) => sum + size, 0), items: todo.length });

@@ -4,15 +4,17 @@ import { isObject, parseStrictJson, shown } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { FileSystem } from '../files/file-system.ts';
 import { type Generation, listGenerations } from './generation.ts';
-import { generationPath, INDEX, isSignatureName, LOCK_FILE, OCI_LAYOUT, STATEMENT } from './layout.ts';
+import { generationPath, INDEX, isSignatureName, LOCK_FILE, OCI_LAYOUT, STATEMENT, TRUSTED_ROOT } from './layout.ts';
 
 /** The files beside the blobs: pinned by the statement's subject or its `files`; the copies at the top must be a generation's, byte for byte. */
 export async function checkFiles(fs: FileSystem, directory: string, generation: Generation): Promise<string[]> {
-  const { statement, indexBytes, lockBytes } = generation;
+  const { statement, indexBytes, lockBytes, trustedRootBytes } = generation;
   if (hexOf(digestOf(indexBytes)) !== statement.subject[0]?.digest.sha256)
     throw altered(`generations/${generation.sequence}/${INDEX}`);
   for (const file of statement.predicate.files) {
     if (file.name === LOCK_FILE) requireBytes(lockBytes, file, `generations/${generation.sequence}/${LOCK_FILE}`);
+    else if (file.name === TRUSTED_ROOT && trustedRootBytes !== undefined)
+      requireBytes(trustedRootBytes, file, `generations/${generation.sequence}/${TRUSTED_ROOT}`);
     else if (file.name === OCI_LAYOUT) requireBytes(await readTop(fs, directory, OCI_LAYOUT, file.size), file, OCI_LAYOUT);
     else
       throw new BundleError('E_STATEMENT', `the statement lists the file ${file.name}, which this version does not know`, {
@@ -51,9 +53,11 @@ function requireRoots(generation: Generation): void {
   const roots = Array.isArray(json.manifests)
     ? json.manifests.filter(isObject).map((m) => (typeof m.digest === 'string' ? m.digest : shown(m.digest)))
     : [];
-  const wanted = generation.statement.predicate.contents.map((c) => c.targetDigest);
-  const extra = roots.find((digest) => !wanted.includes(digest as Digest));
-  const absent = wanted.find((digest) => !roots.includes(digest));
+  const wanted = new Set<string>(
+    generation.statement.predicate.contents.flatMap((c) => [c.targetDigest, ...(c.evidence ?? []).map((e) => e.digest)]),
+  );
+  const extra = roots.find((digest) => !wanted.has(digest));
+  const absent = [...wanted].find((digest) => !roots.includes(digest));
   if (extra !== undefined)
     throw new BundleError('E_UNLISTED', `${INDEX} has the root ${extra}, which the statement does not list`, {
       origin: 'bundle',

@@ -5,6 +5,8 @@ import type { FileSystem } from '../files/file-system.ts';
 import { parseStatementSignature } from '../sign/signature-shape.ts';
 import type { Trust } from '../sign/trust.ts';
 import { requireThreshold } from '../sign/verify-statement.ts';
+import type { TrustPolicies } from '../upstream/trust-policies.ts';
+import type { Verdict } from '../upstream/verdict.ts';
 import { type BlobStore, createBlobStore } from './blob-store.ts';
 import { type Generation, listGenerations, readGeneration, requireFolders } from './generation.ts';
 import { signatureName } from './layout.ts';
@@ -30,10 +32,14 @@ export type VerifiedBundle = Readonly<{
   /** Blobs of older generations and leftovers: never pushed. */
   unlisted: readonly string[];
   warnings: readonly string[];
+  /** What upstream's signatures are worth by the policies of this side, by reference; undefined without policies. */
+  upstream: ReadonlyMap<string, Verdict> | undefined;
 }>;
 
 export type VerifyOptions = Readonly<{
   trust: Trust | 'insecure-skip';
+  /** What is demanded of upstream's signatures, whatever pull found. */
+  policies?: TrustPolicies | undefined;
   /** Milliseconds since 1970; never earlier than the newest `created` the caller has seen. */
   now: number;
   name?: string | undefined;
@@ -53,7 +59,7 @@ export async function verifyStatement(
 ): Promise<Pick<VerifiedBundle, 'generation' | 'signers' | 'warnings'>> {
   try {
     const generation = await findGeneration(fs, directory, options.generation);
-    const signers = await checkSignatures(generation, options.trust);
+    const signers = await checkSignatures(generation, options);
     requireFacts(generation, options);
     return { generation, signers, warnings: await checkFiles(fs, directory, generation) };
   } catch (error) {
@@ -62,9 +68,9 @@ export async function verifyStatement(
 }
 
 /** @returns the keyids */
-async function checkSignatures(generation: Generation, trust: VerifyOptions['trust']): Promise<readonly string[]> {
+async function checkSignatures(generation: Generation, { trust, now }: VerifyOptions): Promise<readonly string[]> {
   if (trust === 'insecure-skip') return [];
-  const { signers, refused } = await requireThreshold({ ...generation, trust });
+  const { signers, refused } = await requireThreshold({ ...generation, trust, name: generation.statement.predicate.name, now });
   for (const { name, bytes } of generation.signatures) {
     if (refused.some((r) => r.name === name)) continue;
     // The hint is the one part that no signature covers: it must name the key that the file is named after, or nobody.
@@ -88,10 +94,21 @@ export async function verifyBundle(fs: FileSystem, directory: string, options: V
   options.report?.({ type: 'phase', phase: 'verify' });
   const { generation, signers, warnings } = await verifyStatement(fs, directory, options);
   try {
-    return { directory, generation, signers, warnings, ...(await verifyContent(fs, directory, generation, options)) };
+    const content = await verifyContent(fs, directory, generation, options);
+    const upstream = await verifyUpstream({ generation, ...content }, options);
+    return { directory, generation, signers, warnings, ...content, upstream };
   } catch (error) {
     throw diskError(error, `reading ${directory}`);
   }
+}
+
+async function verifyUpstream(
+  bundle: Pick<VerifiedBundle, 'generation' | 'contents' | 'store'>,
+  { policies, now }: VerifyOptions,
+): Promise<VerifiedBundle['upstream']> {
+  if (policies === undefined) return undefined;
+  const { requireUpstream } = await import('./verify-evidence.ts'); // with the Sigstore libraries: for who has policies
+  return requireUpstream(bundle, policies, now);
 }
 
 async function verifyContent(

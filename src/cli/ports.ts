@@ -1,6 +1,7 @@
 import { BundleError } from '../core/errors.ts';
 import type { RegistryClient } from '../registry/client.ts';
 import type { Trust } from '../sign/trust.ts';
+import type { TrustPolicies } from '../upstream/trust-policies.ts';
 import { numberFlag } from './command.ts';
 import type { Context } from './context.ts';
 import type { Args } from './options.ts';
@@ -38,6 +39,8 @@ export async function trustFor(args: Args, context: Context): Promise<Trust | 'i
     return 'insecure-skip';
   }
   const { loadTrust } = await import('../sign/trust.ts');
+  const { requireTrustOutside } = await import('../sign/trust-place.ts');
+  if (typeof args.bundle === 'string') requireTrustOutside(args.trust ?? [], args.bundle);
   if (args.trust !== undefined && args.trust.length > 0) return loadTrust(context.fs, args.trust);
   if ((await context.fs.stat(DEFAULT_TRUST)) === undefined) {
     throw new BundleError('E_TRUST_FILE', `no public key to check the bundle with: there is no ${DEFAULT_TRUST}`, {
@@ -45,6 +48,23 @@ export async function trustFor(args: Args, context: Context): Promise<Trust | 'i
     });
   }
   return loadTrust(context.fs, [DEFAULT_TRUST]);
+}
+
+/** What `trust.yaml` beside the trusted keys demands of upstream's signatures. @throws BundleError E_TRUST_FILE */
+export async function policiesFor(args: Args, context: Context): Promise<TrustPolicies | undefined> {
+  if (args['insecure-skip-signature']) return undefined;
+  const found: { path: string; policies: TrustPolicies }[] = [];
+  for (const path of args.trust ?? [DEFAULT_TRUST]) {
+    if ((await context.fs.stat(path))?.kind !== 'directory' || (await context.fs.stat(`${path}/trust.yaml`)) === undefined)
+      continue;
+    const { loadTrustPolicies } = await import('../upstream/trust-policies.ts'); // with the YAML reader: for who has one
+    const policies = await loadTrustPolicies(context.fs, path);
+    if (policies !== undefined) found.push({ path, policies });
+  }
+  if (found.length <= 1) return found[0]?.policies;
+  throw new BundleError('E_TRUST_FILE', `${found.map(({ path }) => path).join(' and ')} both have a trust.yaml`, {
+    hint: 'make one of them: two could demand different things of one image',
+  });
 }
 
 export const plural = (n: number, one: string, many = `${one}s`): string => `${n} ${n === 1 ? one : many}`;

@@ -17,6 +17,10 @@ export const LIMITS = {
   signatureFiles: 64,
   /** Public keys read from one trust directory. */
   trustedKeys: 256,
+  /** trust.json in its full form: 256 keys of about 600 bytes each. */
+  trustDocumentBytes: 512 * 1024,
+  /** A rotation holds two such documents, and each of its signatures holds the whole in base64: a hundred keys signed by thirty people. */
+  rotationBytes: 8 * 1024 * 1024,
   keyFileBytes: 64 * 1024,
   /** The user's YAML. */
   manifestFileBytes: 4 * 1024 * 1024,
@@ -27,6 +31,19 @@ export const LIMITS = {
   /** Files or URLs under imageLists, and extra names of one image. */
   imageLists: 64,
   aliases: 64,
+  /** A blob of evidence that is read whole to be verified: Kyverno stops at 10 MB; a provenance bundle has some 10 KiB. */
+  evidenceBlobBytes: 10 * 1024 * 1024,
+  /** Public keys of one `verify`, and an issuer, identity or predicate type in it: URLs of workflows have 100 to 300 characters. */
+  policyKeys: 64,
+  identityChars: 2048,
+  /** Scopes in trust.yaml: one per project that is carried. */
+  trustPolicies: 1000,
+  /** Signatures and attestations about one digest that are read and tried: cosign's cap on layers is 1000, on referrers Kyverno's is 50. */
+  upstreamCandidates: 1000,
+  /** Log entries and timestamps in one bundle: real ones have one of each; every one of them costs a signature check. */
+  bundleWitnesses: 16,
+  /** Sigstore's public root has 7 KiB; one with the logs and authorities of ten private instances stays below 100. */
+  trustedRootBytes: 1024 * 1024,
   lockFileBytes: 32 * 1024 * 1024,
   imageListBytes: 4 * 1024 * 1024,
   imageListLines: 20_000,
@@ -35,6 +52,12 @@ export const LIMITS = {
   credentialsFileBytes: 1024 * 1024,
   credentialHelperBytes: 64 * 1024,
   credentialHelperMs: 30_000,
+  /** What a signer program (`--key exec:…`) prints: a PEM key has 178 bytes, a signature 96; its talk is cut to the last part. */
+  signerOutputBytes: 16 * 1024,
+  signerTalkChars: 500,
+  signerArguments: 64,
+  /** A token that waits to be touched; a KMS far away answers in a second. */
+  signerMs: 60_000,
   /** Token answers and error bodies: go-containerregistry's 64 KiB. */
   tokenBytes: 64 * 1024,
   errorBodyBytes: 64 * 1024,
@@ -44,6 +67,14 @@ export const LIMITS = {
   pageBytes: 4 * 1024 * 1024,
   pages: 1000,
   referrers: 1000,
+  /** Signatures, attestations and other referrers of one locked reference, all its platforms together. */
+  itemEvidence: 2000,
+  /** Signatures in one `.sig`: cosign reads no more (its pkg/oci, maxLayers). */
+  legacyLayers: 1000,
+  /** The payload of one: containers/image's cap for a signature. */
+  simpleSigningBytes: 4 * 1024 * 1024,
+  /** Referrers of referrers: real chains are an SBOM, its signature and a countersignature of that. */
+  referrerDepth: 8,
   tags: 100_000,
   /** Redirects per request: curl allows 50, browsers 20, no registry needs more than 3. */
   redirects: 5,

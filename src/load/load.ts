@@ -8,7 +8,8 @@ import type { FileSystem } from '../files/file-system.ts';
 import type { RegistryClient } from '../registry/client.ts';
 import { incomplete } from './incomplete.ts';
 import type { LoadedItem } from './push.ts';
-import { pushEverything, refusedIn } from './push-everything.ts';
+import { type Pushed, pushEverything, refusedIn } from './push-everything.ts';
+import { evidencePlaces } from './push-evidence.ts';
 import { writeReceipt } from './receipt.ts';
 import {
   beginLoading,
@@ -53,6 +54,7 @@ export type LoadResult = Readonly<{
   outcome: 'loaded' | 'unchanged' | 'dry-run';
   items: readonly LoadedItem[];
   tagsMoved: number;
+  evidence: Pushed['evidence'];
   bytesPushed: number;
   receipt: string | undefined;
 }>;
@@ -81,6 +83,7 @@ export async function load(request: LoadRequest, ports: LoadPorts): Promise<Load
       outcome: 'dry-run',
       items: [],
       tagsMoved: await countMoves(request, ports),
+      evidence: { places: evidencePlaces(bundle, target).length, written: 0 },
       bytesPushed: 0,
       receipt: undefined,
     };
@@ -159,7 +162,7 @@ async function loadLocked(
   });
   await writeState(fs, path, finishLoading(loading, tags, refusedIn(bundle, pushed.items)));
   const receipt = await writeReceipt(request, ports, incoming);
-  const changed = pushed.tagsMoved > 0 || pushed.items.some((i) => i.outcome === 'pushed');
+  const changed = pushed.tagsMoved > 0 || pushed.evidence.written > 0 || pushed.items.some((i) => i.outcome === 'pushed');
   return { ...base(request, incoming), ...pushed, outcome: changed ? 'loaded' : 'unchanged', receipt };
 }
 

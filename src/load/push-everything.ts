@@ -3,10 +3,17 @@ import type { Digest } from '../core/digest.ts';
 import { BundleError, isBundleError } from '../core/errors.ts';
 import type { Reporter } from '../core/progress.ts';
 import type { LoadPorts, LoadRequest } from './load.ts';
-import { blobsOf, createPushContext, type LoadedItem, pushContent, pushTags } from './push.ts';
+import { blobsOf, createPushContext, type LoadedItem, type PushContext, pushContent, pushTags } from './push.ts';
+import { type EvidencePlace, evidenceFault, evidencePlaces, type PlaceOutcome, pushEvidence } from './push-evidence.ts';
 import { placesAt, type Target } from './target.ts';
 
-export type Pushed = Readonly<{ items: LoadedItem[]; tagsMoved: number; bytesPushed: number }>;
+export type Pushed = Readonly<{
+  items: LoadedItem[];
+  tagsMoved: number;
+  /** Places of signatures (cosign's tags, lists of referrers): all of them, and those that were written. */
+  evidence: Readonly<{ places: number; written: number }>;
+  bytesPushed: number;
+}>;
 
 /** Digests of the original indexes that were not taken. */
 export function refusedIn(bundle: VerifiedBundle, items: readonly LoadedItem[]): Digest[] {
@@ -30,8 +37,12 @@ export async function pushEverything(
   ports.report({ type: 'total', bytes: pushBytes(bundle, target), items: bundle.contents.length });
   const items = await allSettled(bundle.contents.map((verified) => pushReported(context, verified, ports.report, abort)));
   requireAllPushed(items, target);
+  const places = evidencePlaces(bundle, target);
+  const evidence = await pushAllEvidence(context, places, abort);
   await beforeTags();
   ports.report({ type: 'phase', phase: 'tag', detail: target.name });
+  // Before the images' tags: who pulls by tag finds the signature there.
+  await allSettled(evidence.map(({ finish }) => finish?.()));
   const moved = await allSettled(
     bundle.contents.map(async (verified) => {
       try {
@@ -43,11 +54,37 @@ export async function pushEverything(
       }
     }),
   );
-  return { items, tagsMoved: moved.reduce((a, b) => a + b, 0), bytesPushed: items.reduce((sum, i) => sum + i.bytesPushed, 0) };
+  return {
+    items,
+    tagsMoved: moved.reduce((a, b) => a + b, 0),
+    evidence: { places: places.length, written: evidence.filter((e) => e.written).length },
+    bytesPushed: items.reduce((sum, i) => sum + i.bytesPushed, 0) + evidence.reduce((sum, e) => sum + e.bytes, 0),
+  };
+}
+
+async function pushAllEvidence(
+  context: PushContext,
+  places: readonly EvidencePlace[],
+  abort: AbortController,
+): Promise<PlaceOutcome[]> {
+  const named = async <T>(place: EvidencePlace, task: () => Promise<T>): Promise<T> => {
+    try {
+      return await task();
+    } catch (error) {
+      if (isUnreachable(error)) abort.abort(error);
+      throw evidenceFault(place, abort.signal.aborted && !isBundleError(error) ? abort.signal.reason : error);
+    }
+  };
+  return allSettled(
+    places.map(async (place): Promise<PlaceOutcome> => {
+      const { finish, ...outcome } = await named(place, () => pushEvidence(context, place));
+      return finish === undefined ? outcome : { ...outcome, finish: () => named(place, finish) };
+    }),
+  );
 }
 
 /** Ends when all have: once the lock is let go, no tag of this run may move any more. @throws what the first failed one threw */
-async function allSettled<T>(tasks: readonly Promise<T>[]): Promise<T[]> {
+async function allSettled<T>(tasks: readonly (T | Promise<T>)[]): Promise<T[]> {
   await Promise.allSettled(tasks);
   return Promise.all(tasks);
 }

@@ -29,7 +29,7 @@ export type LoadedItem = Readonly<{
   error?: BundleError;
 }>;
 
-type Context = Readonly<{
+export type PushContext = Readonly<{
   bundle: VerifiedBundle;
   target: Target;
   ports: PushPorts;
@@ -46,7 +46,7 @@ export const createPushContext = (
   target: Target,
   ports: PushPorts,
   refused: ReadonlySet<Digest>,
-): Context => ({
+): PushContext => ({
   bundle,
   target,
   ports,
@@ -56,7 +56,7 @@ export const createPushContext = (
 });
 
 /** Pushes all that one reference needs, children before parents, by digest; no tag moves here. */
-export async function pushContent(context: Context, verified: VerifiedContent): Promise<LoadedItem> {
+export async function pushContent(context: PushContext, verified: VerifiedContent): Promise<LoadedItem> {
   const { content, target: graph } = verified;
   const places = placesAt(context.target, content.ref, content.aliases ?? []);
   const counts: Record<PushOutcome, number> = { present: 0, mounted: 0, pushed: 0 };
@@ -71,7 +71,7 @@ export async function pushContent(context: Context, verified: VerifiedContent): 
     await Promise.all(
       blobsOf(verified).map(async (d) => {
         // Another reference of this repository may bring it: then it counts there.
-        const mine = !context.pushed.has(`${repository} ${d.digest}`);
+        const mine = !context.pushed.has(pushKey(repository, d));
         const outcome = await pushBlobOnce(context, repository, d);
         count(mine ? outcome : 'present', d);
       }),
@@ -96,8 +96,10 @@ export const blobsOf = ({ target, original }: VerifiedContent): Descriptor[] => 
   ...new Map([...target.blobs, ...(original?.blobs ?? [])].map((d) => [d.digest, d])).values(),
 ];
 
-function pushBlobOnce(context: Context, repository: string, blob: Descriptor): Promise<PushOutcome> {
-  const key = `${repository} ${blob.digest}`;
+export const pushKey = (repository: string, { digest }: Pick<Descriptor, 'digest'>): string => `${repository} ${digest}`;
+
+export function pushBlobOnce(context: PushContext, repository: string, blob: Descriptor): Promise<PushOutcome> {
+  const key = pushKey(repository, blob);
   let pending = context.pushed.get(key);
   if (pending === undefined) {
     pending = pushBlobTo(context, repository, blob);
@@ -108,7 +110,7 @@ function pushBlobOnce(context: Context, repository: string, blob: Descriptor): P
   return pending;
 }
 
-async function pushBlobTo(context: Context, repository: string, blob: Descriptor): Promise<PushOutcome> {
+async function pushBlobTo(context: PushContext, repository: string, blob: Descriptor): Promise<PushOutcome> {
   const { ports, bundle, target } = context;
   const first = context.first.get(blob.digest);
   const elsewhere = first !== undefined && first.repository !== repository ? first : undefined;
@@ -156,7 +158,7 @@ async function* counted(body: AsyncIterable<Uint8Array>, report: Reporter, onWri
 }
 
 /** @returns whether it was written. A registry that names a blob missing although it said "exists" gets it again, once (distribution CVE-2026-35172). */
-async function pushManifest(context: Context, repository: string, node: GraphManifest): Promise<boolean> {
+export async function pushManifest(context: PushContext, repository: string, node: GraphManifest): Promise<boolean> {
   const { ports, target } = context;
   return ports.client.inSlot(target.host, async () => {
     const digest = node.descriptor.digest;
@@ -181,14 +183,14 @@ async function pushManifest(context: Context, repository: string, node: GraphMan
   });
 }
 
-async function isThere(context: Context, repository: string, reference: string): Promise<boolean> {
+async function isThere(context: PushContext, repository: string, reference: string): Promise<boolean> {
   const head = await context.ports.client
     .headManifest(context.target.host, repository, reference, context.ports.signal)
     .catch(notFound);
   return head !== undefined && head.digest === reference;
 }
 
-const notFound = (error: unknown): undefined => {
+export const notFound = (error: unknown): undefined => {
   if (isBundleError(error) && error.code === 'E_NOT_FOUND') return undefined;
   throw error;
 };
@@ -199,7 +201,7 @@ const isBlobUnknown = (error: unknown): boolean =>
   error.detail.codes.some((code) => ['MANIFEST_BLOB_UNKNOWN', 'BLOB_UNKNOWN', 'MANIFEST_UNVERIFIED'].includes(String(code)));
 
 /** Puts by digest and reads back: the registry must give the very bytes that were sent. */
-async function put(context: Context, repository: string, node: GraphManifest): Promise<void> {
+async function put(context: PushContext, repository: string, node: GraphManifest): Promise<void> {
   const { client, signal } = context.ports;
   const { digest, mediaType } = node.descriptor;
   await client.putManifest(context.target.host, repository, digest, { digest, mediaType, bytes: node.bytes }, signal);
@@ -213,7 +215,7 @@ async function put(context: Context, repository: string, node: GraphManifest): P
 }
 
 /** The origin's own index with children missing: not every registry takes it, and nothing depends on it. */
-async function pushOriginal(context: Context, repository: string, verified: VerifiedContent): Promise<'pushed' | 'refused'> {
+async function pushOriginal(context: PushContext, repository: string, verified: VerifiedContent): Promise<'pushed' | 'refused'> {
   const nodes = verified.original?.manifests ?? [];
   const inTarget = new Set(verified.target.manifests.map((m) => m.descriptor.digest));
   for (const node of nodes) {
@@ -231,9 +233,9 @@ async function pushOriginal(context: Context, repository: string, verified: Veri
 }
 
 /** Moves the tags of one reference: the last thing that happens to a target. Each is asked back. @returns how many moved */
-export async function pushTags(context: Context, verified: VerifiedContent): Promise<number> {
+export async function pushTags(context: PushContext, verified: VerifiedContent): Promise<number> {
   const { content, target: graph } = verified;
-  const { client, signal, onWrite } = context.ports;
+  const { client, signal } = context.ports;
   const root = graph.manifests.at(-1) as GraphManifest;
   let moved = 0;
   for (const { repository, tag } of placesAt(context.target, content.ref, content.aliases ?? [])) {
@@ -242,26 +244,31 @@ export async function pushTags(context: Context, verified: VerifiedContent): Pro
       const now = await client.headManifest(context.target.host, repository, tag, signal).catch(notFound);
       if (now?.digest === content.targetDigest) return;
       signal.throwIfAborted();
-      onWrite();
-      await client.putManifest(
-        context.target.host,
-        repository,
-        tag,
-        { digest: content.targetDigest, mediaType: content.targetMediaType, bytes: root.bytes },
-        signal,
-      );
+      const { targetMediaType: mediaType, targetDigest: digest } = content;
+      await putTag(context, repository, tag, { mediaType, digest, bytes: root.bytes });
       moved++;
-      const after =
-        (await client.headManifest(context.target.host, repository, tag, signal)) ??
-        (await client.getManifest(context.target.host, repository, tag, signal));
-      if (after.digest !== content.targetDigest) {
-        throw new BundleError(
-          'E_TARGET_DIGEST',
-          `${context.target.name}/${repository}:${tag} means ${after.digest} after the push, want ${content.targetDigest}`,
-          { origin: 'target' },
-        );
-      }
     });
   }
   return moved;
+}
+
+/** Puts what is there by digest already under a tag, and asks it back. Inside a slot. */
+export async function putTag(
+  context: PushContext,
+  repository: string,
+  tag: string,
+  manifest: Readonly<{ mediaType: string; digest: Digest; bytes: Uint8Array }>,
+): Promise<void> {
+  const { client, signal, onWrite } = context.ports;
+  const { host } = context.target;
+  onWrite();
+  await client.putManifest(host, repository, tag, manifest, signal);
+  const after =
+    (await client.headManifest(host, repository, tag, signal)) ?? (await client.getManifest(host, repository, tag, signal));
+  if (after.digest === manifest.digest) return;
+  throw new BundleError(
+    'E_TARGET_DIGEST',
+    `${context.target.name}/${repository}:${tag} means ${after.digest} after the push, want ${manifest.digest}`,
+    { origin: 'target' },
+  );
 }

@@ -1,10 +1,15 @@
 import * as z from 'zod';
 import { type Digest, isDigest } from '../core/digest.ts';
 import { BundleError } from '../core/errors.ts';
+import { evidenceSchema } from '../core/evidence.ts';
 import { byteOrder, parseStrictJson, prettyJson } from '../core/json.ts';
+import { LIMITS } from '../core/limits.ts';
+import { isManifestType } from '../core/media-types.ts';
 import { printable } from '../core/printable.ts';
 import { formatReference, isFullReference, parseReference } from '../core/reference.ts';
 import { shapeFaults } from '../core/shape-faults.ts';
+import { carriedManifests } from './carried.ts';
+import { evidenceTags } from './evidence-tags.ts';
 
 /** `manifests/<name>.lock.json`: what every reference meant, when, and where it was asked. */
 const digest = z.custom<Digest>(isDigest, 'not a sha256 or sha512 digest');
@@ -33,6 +38,10 @@ const item = z.strictObject({
   /** What the reference will mean at every target. */
   targetDigest: digest,
   form: z.enum(['whole', 'single', 'derived']),
+  /** Signatures and other referrers at the origin, of what is carried and of each other. Absent: never asked for, the item is stale. */
+  evidence: z.array(evidenceSchema).max(LIMITS.itemEvidence).optional(),
+  /** When the list above was made. It stays as long as asking again gives the same. */
+  evidenceAt: time.optional(),
 });
 
 /** What an image list behind a URL said when it was locked: pull needs no network to know what it means. */
@@ -62,10 +71,32 @@ export function parseLockFile(bytes: Uint8Array, fileName: string): LockFile {
     if (seen.has(ref)) throw new BundleError('E_LOCK', `${fileName}: ${ref} is locked twice`, { hint });
     seen.add(ref);
   }
-  for (const i of parsed.data.items)
+  for (const i of parsed.data.items) {
     if (parseReference(i.ref).origin !== i.origin)
       throw new BundleError('E_LOCK', `${fileName}: ${i.ref}: origin is ${printable(i.origin, 100)}`, { hint });
+    const fault = evidenceFault(i);
+    if (fault !== undefined) throw new BundleError('E_LOCK', `${fileName}: ${i.ref}: ${fault}`, { hint });
+  }
   return parsed.data;
+}
+
+/** Evidence is carried to the target under its tag: it must be cosign's tag for a manifest that the item carries, or for evidence of that. */
+function evidenceFault(item: LockItem): string | undefined {
+  const { evidence, evidenceAt } = item;
+  if ((evidence === undefined) !== (evidenceAt === undefined)) return '"evidence" and "evidenceAt" come together';
+  const known = new Set<Digest>([...carriedManifests(item), ...(evidence ?? []).map((e) => e.digest)]);
+  const seen = new Set<string>();
+  for (const e of evidence ?? []) {
+    const name = e.tag ?? e.digest;
+    if (!known.has(e.subject)) return `evidence ${name} is about ${e.subject}, which is not carried`;
+    if (e.tag !== undefined && !evidenceTags(e.subject).includes(e.tag))
+      return `evidence under the tag ${e.tag}, which is not cosign's`;
+    if (!isManifestType(e.mediaType)) return `evidence ${name} has the type ${printable(e.mediaType, 100)}`;
+    const key = `${e.subject} ${name}`;
+    if (seen.has(key)) return `evidence ${name} is locked twice`;
+    seen.add(key);
+  }
+  return undefined;
 }
 
 /**

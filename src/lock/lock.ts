@@ -1,17 +1,23 @@
 import type { BundleError } from '../core/errors.ts';
 import { isBundleError } from '../core/errors.ts';
+import type { Evidence } from '../core/evidence.ts';
 import { byteOrder } from '../core/json.ts';
 import { formatReference } from '../core/reference.ts';
 import type { ImageEntry, Manifest } from '../manifest/manifest.ts';
 import type { RegistryClient } from '../registry/client.ts';
+import { carriedManifests } from './carried.ts';
+import { createEvidenceFinder, isSameEvidence } from './find-evidence.ts';
 import { type LockedList, type LockFile, type LockItem, lockTime, nameConflict } from './lock-file.ts';
 import { type ConfigReader, type ManifestReader, resolveReference, select } from './resolve.ts';
 
 export type LockOutcome = Readonly<{
   ref: string;
-  outcome: 'kept' | 'added' | 'moved' | 'unchanged' | 'removed' | 'failed';
+  /** evidence: it means what it meant, but other signatures or referrers are there. */
+  outcome: 'kept' | 'added' | 'moved' | 'evidence' | 'unchanged' | 'removed' | 'failed';
   was?: string;
   now?: string;
+  /** How many signatures, attestations and other referrers are locked; for what was added, moved or has other evidence. */
+  evidence?: number;
   error?: BundleError;
 }>;
 
@@ -38,8 +44,12 @@ export type LockRequest = Readonly<{
 export const askedOf = (entry: ImageEntry): LockItem['asked'] =>
   entry.platforms === 'all' ? 'all' : [...entry.platforms].sort(byteOrder);
 
-const isFresh = (item: LockItem | undefined, entry: ImageEntry): item is LockItem =>
+const isAsked = (item: LockItem | undefined, entry: ImageEntry): item is LockItem =>
   item !== undefined && JSON.stringify(item.asked) === JSON.stringify(askedOf(entry)) && item.index === entry.index;
+
+/** What was locked before evidence was is not: it keeps its digests and is asked for evidence. */
+const isFresh = (item: LockItem | undefined, entry: ImageEntry): item is LockItem =>
+  isAsked(item, entry) && item.evidence !== undefined && item.evidenceAt !== undefined;
 
 /** Entries of the manifest that the lock does not answer, and locked ones that the manifest no longer names. */
 export function lockDifference(manifest: Manifest, lock: LockFile | undefined): { stale: ImageEntry[]; extra: string[] } {
@@ -53,13 +63,14 @@ export function lockDifference(manifest: Manifest, lock: LockFile | undefined): 
 
 /**
  * Resolves the manifest into a lock. What is locked and still asked for in the same way is kept, without a request; an update that finds the
- * same digest keeps the old entry, time included, so that nothing changes where nothing moved.
+ * same digest and the same evidence keeps the old entry, times included, so that nothing changes where nothing moved.
  * @returns the lock, and one outcome per reference; with failures in it the lock must not be written
  * @throws BundleError E_ALIAS_CONFLICT
  */
 export async function makeLock(request: LockRequest, ports: LockPorts): Promise<{ lock: LockFile; outcomes: LockOutcome[] }> {
   const { manifest, previous, update } = request;
   const old = new Map(previous?.items.map((i) => [i.ref, i]));
+  const findEvidence = createEvidenceFinder(ports.client, ports.readManifest, ports.signal);
   const results = await Promise.all(
     manifest.images.map(async (entry): Promise<{ item?: LockItem; outcome: LockOutcome }> => {
       const ref = formatReference(entry.ref);
@@ -67,7 +78,10 @@ export async function makeLock(request: LockRequest, ports: LockPorts): Promise<
       const asked = update === 'all' || (update !== 'none' && update.has(ref));
       if (isFresh(before, entry) && !asked) return { item: before, outcome: { ref, outcome: 'kept' } };
       try {
-        const item = await ports.client.inSlot(entry.ref.origin, () => lockOne(entry, before, asked, ports));
+        const meant = await ports.client.inSlot(entry.ref.origin, () => lockOne(entry, before, asked, ports));
+        // Outside the slot: each of its requests takes one.
+        const evidence = await findEvidence(entry.ref, carriedManifests(meant), before?.evidence);
+        const item = withEvidence(meant, evidence, before, ports.now());
         const result = { item, outcome: outcomeOf(ref, before, item) };
         ports.onItem?.(result.outcome);
         return result;
@@ -91,15 +105,24 @@ export async function makeLock(request: LockRequest, ports: LockPorts): Promise<
 }
 
 function outcomeOf(ref: string, before: LockItem | undefined, item: LockItem): LockOutcome {
-  if (before === undefined) return { ref, outcome: 'added', now: item.digest };
-  if (before.digest === item.digest && before.targetDigest === item.targetDigest) return { ref, outcome: 'unchanged' };
-  return { ref, outcome: 'moved', was: before.digest, now: item.digest };
+  const evidence = item.evidence?.length ?? 0;
+  if (before === undefined) return { ref, outcome: 'added', now: item.digest, evidence };
+  if (before.digest !== item.digest || before.targetDigest !== item.targetDigest)
+    return { ref, outcome: 'moved', was: before.digest, now: item.digest, evidence };
+  if (!isSameEvidence(before.evidence ?? [], item.evidence ?? [])) return { ref, outcome: 'evidence', evidence };
+  return { ref, outcome: 'unchanged' };
+}
+
+/** Its time is that of the first look that found exactly this. */
+function withEvidence(item: LockItem, found: readonly Evidence[], before: LockItem | undefined, now: number): LockItem {
+  const same = before?.evidenceAt !== undefined && isSameEvidence(before.evidence, found);
+  return { ...item, evidence: [...found], evidenceAt: same ? before.evidenceAt : lockTime(now) };
 }
 
 /** A changed wish (platforms) for a locked reference is answered from the digest that is locked: only an update may move it. */
 async function lockOne(entry: ImageEntry, before: LockItem | undefined, update: boolean, ports: LockPorts): Promise<LockItem> {
   const resolved = before !== undefined && !update ? before : await resolveReference(ports.client, entry.ref, ports.signal);
-  if (before !== undefined && resolved.digest === before.digest && isFresh(before, entry)) return before;
+  if (before !== undefined && resolved.digest === before.digest && isAsked(before, entry)) return before;
   const selection = await select(entry, resolved, ports.readManifest, ports.readConfig);
   return {
     kind: 'image',

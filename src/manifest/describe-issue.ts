@@ -5,11 +5,19 @@ import { keysAt } from './schema.ts';
 
 type Issue = z.core.$ZodIssue;
 type Path = readonly PropertyKey[];
+/** The keys that are known at a path. */
+type KnownKeys = (path: Path) => readonly string[];
 
 /** One finding of zod in our words. `of` says which of the two is to blame at `path`. */
 export type Finding = Readonly<{ path: Path; of: 'key' | 'value'; message: string }>;
 
-const KIND: Readonly<Record<string, string>> = { string: 'text', array: 'a list', object: 'a map', null: 'nothing' };
+const KIND: Readonly<Record<string, string>> = {
+  string: 'text',
+  array: 'a list',
+  object: 'a map',
+  record: 'a map',
+  null: 'nothing',
+};
 
 function kindOf(value: unknown): string {
   if (value === undefined || value === '') return 'nothing';
@@ -29,9 +37,9 @@ const wants = (issue: Issue): string => {
 const isWrongKind = (issue: Issue): boolean => issue.path.length === 0 && /^invalid_(type|value)$/.test(issue.code);
 
 /** Follows the branch of a union that the value is of the right kind for; else says all that would do. */
-function unionFindings(issue: z.core.$ZodIssueInvalidUnion, path: Path, root: unknown): Finding[] {
+function unionFindings(issue: z.core.$ZodIssueInvalidUnion, path: Path, root: unknown, known: KnownKeys): Finding[] {
   const meant = issue.errors.find((branch) => !branch.some(isWrongKind));
-  if (meant !== undefined) return meant.flatMap((inner) => findings({ ...inner, path: [...path, ...inner.path] }, root));
+  if (meant !== undefined) return meant.flatMap((inner) => findings({ ...inner, path: [...path, ...inner.path] }, root, known));
   const value = valueAt(root, path);
   const heads = issue.errors.flatMap((branch) => branch.filter(isWrongKind));
   const words = heads.flatMap((head) => (head.code === 'invalid_value' ? head.values.map(String) : []));
@@ -42,8 +50,8 @@ function unionFindings(issue: z.core.$ZodIssueInvalidUnion, path: Path, root: un
   return [{ path, of: 'value', message: `want ${heads.map(wants).join(' or ')}, got ${kindOf(value)}${near}${asList}` }];
 }
 
-/** Zod's issue as findings with paths from the root of `root`. */
-export function findings(issue: Issue, root: unknown): Finding[] {
+/** Zod's issue as findings with paths from the root of `root`. @param known of the file that `root` is out of, by default a manifest */
+export function findings(issue: Issue, root: unknown, known: KnownKeys = keysAt): Finding[] {
   const path: Path = issue.path;
   const value = valueAt(root, path);
   const of = 'value' as const;
@@ -52,10 +60,10 @@ export function findings(issue: Issue, root: unknown): Finding[] {
       return issue.keys.map((key) => ({
         path: [...path, key],
         of: 'key' as const,
-        message: `unknown key${didYouMean(key, keysAt(path))}`,
+        message: `unknown key${didYouMean(key, known(path))}`,
       }));
     case 'invalid_union':
-      return unionFindings(issue, path, root);
+      return unionFindings(issue, path, root, known);
     case 'invalid_type':
     case 'invalid_value': {
       const near = issue.code === 'invalid_value' && typeof value === 'string' ? didYouMean(value, issue.values.map(String)) : '';

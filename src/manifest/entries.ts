@@ -9,6 +9,7 @@ const settingsOf = (entry: ImageEntry): string =>
   JSON.stringify([
     entry.platforms === 'all' ? 'all' : [...entry.platforms].sort(),
     entry.index ?? '',
+    entry.verify ?? '',
     entry.aliases.map(formatAlias).sort(),
   ]);
 

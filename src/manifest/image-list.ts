@@ -78,7 +78,8 @@ export async function expandImageLists(manifest: Manifest, read: (pathOrUrl: str
     for (const image of parseImageList(await read(source), listName(source))) {
       const key = formatReference(image.ref);
       if (entries.has(key) || (image.ref.digest === undefined && pinned.has(key))) continue;
-      entries.set(key, { ...image, platforms: manifest.platforms, aliases: [] });
+      const verify = manifest.verify === undefined ? {} : { verify: manifest.verify };
+      entries.set(key, { ...image, platforms: manifest.platforms, aliases: [], ...verify });
       if (entries.size > LIMITS.imageListLines)
         throw problemsError([
           { where: image.where, path: '', message: `more than ${LIMITS.imageListLines} images in one bundle` },

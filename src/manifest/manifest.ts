@@ -1,11 +1,16 @@
 import type { Platform } from '../core/platform.ts';
 import type { Reference } from '../core/reference.ts';
+import type { VerifySetting } from './verify-setting.ts';
 
 /** The user's wish, checked: what `manifests/<name>.yaml` says, with every default filled in. */
 export type Manifest = Readonly<{
   name: string;
   platforms: 'all' | readonly Platform[];
   images: readonly ImageEntry[];
+  /** The default of what upstream must have signed by; absent: nothing is asked. */
+  verify?: VerifySetting;
+  /** Trusted root of a Sigstore that is not the public one, as a path that can be opened. */
+  trustedRoot?: string;
   /** Files and URLs of references still to be read; empty once expanded. */
   imageLists: readonly string[];
   /** How long after `created` a generation may be loaded, in milliseconds. */
@@ -18,6 +23,8 @@ export type ImageEntry = Readonly<{
   text: string;
   /** Its own, or the manifest's. */
   platforms: 'all' | readonly Platform[];
+  /** Its own, or the manifest's. */
+  verify?: VerifySetting;
   index?: 'exact';
   aliases: readonly Alias[];
   /** `file:line:column` */

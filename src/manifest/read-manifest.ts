@@ -1,3 +1,4 @@
+import { dirname, isAbsolute, join } from 'node:path';
 import { BundleError, diskError, isBundleError } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
 import { type Platform, parsePlatform } from '../core/platform.ts';
@@ -12,9 +13,10 @@ import type { Alias, ImageEntry, Manifest } from './manifest.ts';
 import { formatPath, type Problem, problemsError } from './problems.ts';
 import { type ManifestFile, manifestSchema } from './schema.ts';
 import { parseStrictYaml, type StrictYaml } from './strict-yaml.ts';
+import { toVerifySetting, type VerifyFile, type VerifySetting } from './verify-setting.ts';
 
 /**
- * Paths under `imageLists` come back relative to where `fileName` is relative to.
+ * Paths (`imageLists`, keys, `trustedRoot`) come back relative to where `fileName` is relative to.
  * @param fileName as it shall stand in messages
  * @throws BundleError E_MANIFEST with every problem as `file:line:column: path: message`; E_ALIAS_CONFLICT when names are all that is wrong
  */
@@ -76,6 +78,12 @@ function toAliases(written: readonly string[]): Alias[] {
 
 function toManifest(file: ManifestFile, yaml: StrictYaml, fileName: string): Manifest {
   const platforms = toPlatforms(file.platforms, 'all');
+  const folder = dirname(fileName);
+  const toVerify = (written: VerifyFile | undefined, usual?: VerifySetting): { verify?: VerifySetting } => {
+    const verify = written === undefined ? usual : toVerifySetting(written, folder);
+    return verify === undefined ? {} : { verify };
+  };
+  const usual = toVerify(file.verify);
   const lists = file.imageLists ?? [];
   if (lists.length === 0 && (file.images ?? []).length === 0)
     throw problemsError([
@@ -90,11 +98,16 @@ function toManifest(file: ManifestFile, yaml: StrictYaml, fileName: string): Man
         ref: parseReference(entry.ref),
         text: entry.ref,
         platforms: toPlatforms(entry.platforms, platforms),
+        ...toVerify(entry.verify, usual.verify),
         ...(entry.index === undefined ? {} : { index: entry.index }),
         aliases: toAliases(entry.aliases ?? []),
         where: yaml.where(['images', i]),
       };
     }),
+    ...usual,
+    ...(file.trustedRoot === undefined
+      ? {}
+      : { trustedRoot: isAbsolute(file.trustedRoot) ? file.trustedRoot : join(folder, file.trustedRoot) }),
     imageLists: [...new Set(lists.map((source) => locateList(fileName, source)))],
     ...(file.expires === undefined ? {} : { expiresMs: parseDuration(file.expires) }),
   };

@@ -6,6 +6,7 @@ import { parseReference, targetRepository } from '../core/reference.ts';
 import { parseAlias } from './alias.ts';
 import { parseDuration } from './duration.ts';
 import { listSourceFault } from './list-source.ts';
+import { pathFault, verifyKeysAt, verifySchema } from './verify-setting.ts';
 
 /** A string that `parse` takes; what it throws becomes the message beside the line. */
 const checkedBy = (parse: (text: string) => unknown): z.ZodString =>
@@ -50,6 +51,7 @@ const image = z
       .max(LIMITS.aliases)
       .optional()
       .meta({ description: 'Extra names at the target (repository:tag, no host), for pods that name the target directly.' }),
+    verify: verifySchema.optional(),
     index: z.literal('exact').optional().meta({
       description: '"exact": the tag means the original index at the target even when not all of its platforms are carried.',
     }),
@@ -80,6 +82,18 @@ export const manifestSchema = z
       .max(LIMITS.imageListLines)
       .optional()
       .meta({ description: 'Images and other OCI artifacts, each as a reference or as a map with settings.' }),
+    verify: verifySchema.optional(),
+    trustedRoot: z
+      .string()
+      .superRefine((text, context) => {
+        const fault = pathFault(text);
+        if (fault !== undefined) context.addIssue({ code: 'custom', message: fault });
+      })
+      .optional()
+      .meta({
+        description:
+          'The trusted root (trusted_root.json) of a Sigstore of your own, instead of the public one, for keyless verification.',
+      }),
     imageLists: z
       .array(
         z.string().superRefine((text, context) => {
@@ -104,8 +118,11 @@ export const manifestSchema = z
 export type ManifestFile = z.infer<typeof manifestSchema>;
 
 /** The keys that are known at a path, for "did you mean". */
-export const keysAt = (path: readonly PropertyKey[]): string[] =>
-  Object.keys(path.length === 0 ? manifestSchema.shape : image.shape);
+export function keysAt(path: readonly PropertyKey[]): string[] {
+  const verify = path.indexOf('verify');
+  if (verify !== -1) return verifyKeysAt(path.slice(verify + 1));
+  return Object.keys(path.length === 0 ? manifestSchema.shape : image.shape);
+}
 
 /** JSON Schema of the manifest for editors; draft 07 is what YAML language servers read best. */
 export const manifestJsonSchema = (): Record<string, unknown> => ({

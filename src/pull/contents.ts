@@ -1,13 +1,14 @@
 import type { NamedBytes } from '../bundle/generation.ts';
-import { INDEX, LOCK_FILE, OCI_LAYOUT, OCI_LAYOUT_BYTES, STATEMENT } from '../bundle/layout.ts';
+import { INDEX, LOCK_FILE, OCI_LAYOUT, OCI_LAYOUT_BYTES, STATEMENT, TRUSTED_ROOT } from '../bundle/layout.ts';
 import { type Content, encodeStatement, type Predicate } from '../bundle/statement.ts';
-import type { Descriptor } from '../core/descriptor.ts';
 import { type Digest, digestOf } from '../core/digest.ts';
 import { byteOrder, prettyJson } from '../core/json.ts';
 import { MEDIA_TYPE } from '../core/media-types.ts';
 import { formatReference, parseReference } from '../core/reference.ts';
 import { encodeLockFile, type LockFile } from '../lock/lock-file.ts';
 import type { Manifest } from '../manifest/manifest.ts';
+import { sortedEvidence } from './evidence.ts';
+import { descriptorsOf } from './fetch.ts';
 import type { PlannedItem } from './plan.ts';
 
 /** The name that tools show for a root: with its tag where it has one (a tag with a digest behind it is no name to them), else by digest. */
@@ -21,18 +22,28 @@ export function encodeLayoutIndex(items: readonly PlannedItem[]): Uint8Array {
   const roots = items
     .map(({ item, target }) => ({ name: displayName(item.ref), target }))
     .sort((a, b) => byteOrder(a.name, b.name))
-    .map(({ name, target: { mediaType, digest, size } }) => ({
-      mediaType,
-      digest,
-      size,
-      annotations: { 'io.containerd.image.name': name, 'org.opencontainers.image.ref.name': name },
-    }));
+    .map(({ name, target: { mediaType, digest, size } }) => ({ mediaType, digest, size, annotations: namedAs(name) }));
   // `a:1` and `a:1@sha256:…` are two references with one name.
-  const distinct = [...new Map(roots.map((root) => [JSON.stringify(root), root])).values()];
+  const distinct = [...new Map([...roots, ...evidenceRoots(items)].map((root) => [JSON.stringify(root), root])).values()];
   return Buffer.from(prettyJson({ schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: distinct }));
 }
 
-export function contentOf({ entry, item, target, manifests, blobs }: PlannedItem): Content {
+const namedAs = (name: string) => ({ 'io.containerd.image.name': name, 'org.opencontainers.image.ref.name': name });
+
+/** cosign's tags by their names; referrers without one: oras finds them by their subject when they are roots. */
+function evidenceRoots(items: readonly PlannedItem[]) {
+  const roots = items.flatMap(({ item, evidence }) => {
+    const { origin, repository } = parseReference(item.ref);
+    return evidence.map(({ evidence: { tag, mediaType, digest, size } }) => {
+      const name = tag === undefined ? undefined : formatReference({ origin, repository, tag });
+      return { mediaType, digest, size, ...(name === undefined ? {} : { annotations: namedAs(name) }) };
+    });
+  });
+  return roots.sort((a, b) => byteOrder(JSON.stringify(a), JSON.stringify(b)));
+}
+
+export function contentOf(planned: PlannedItem): Content {
+  const { entry, item, target, evidence, verdict } = planned;
   const aliases = entry.aliases.map((a) => `${a.repository}:${a.tag}`).sort(byteOrder);
   return {
     kind: 'image',
@@ -45,15 +56,16 @@ export function contentOf({ entry, item, target, manifests, blobs }: PlannedItem
     form: item.form,
     platforms: [...new Set(item.platforms.map((p) => p.platform))].sort(byteOrder),
     ...(aliases.length === 0 ? {} : { aliases }),
-    size: [...manifests.map((m) => m.descriptor), ...blobs].reduce((sum, d) => sum + d.size, 0),
+    size: descriptorsOf(planned).reduce((sum, d) => sum + d.size, 0),
+    ...(evidence.length === 0 ? {} : { evidence: sortedEvidence(evidence).map((e) => e.evidence) }),
+    ...(verdict === undefined ? {} : { verdict }),
   };
 }
 
 /** Every digest that the items need, each once. */
 export function blobsOf(items: readonly PlannedItem[]): { digest: Digest; size: number }[] {
   const sizes = new Map<Digest, number>();
-  const add = (d: Pick<Descriptor, 'digest' | 'size'>): unknown => sizes.set(d.digest, d.size);
-  for (const { manifests, blobs } of items) for (const d of [...manifests.map((m) => m.descriptor), ...blobs]) add(d);
+  for (const planned of items) for (const d of descriptorsOf(planned)) sizes.set(d.digest, d.size);
   return [...sizes].map(([digest, size]) => ({ digest, size })).sort((a, b) => byteOrder(a.digest, b.digest));
 }
 
@@ -72,13 +84,21 @@ export type DraftInput = Readonly<{
   /** `2026-11-21T08:00:00Z` */
   created: string;
   tool: string;
+  /** The Sigstore root that upstream was verified with; default: one that trusts nobody. */
+  trustedRoot?: Uint8Array | undefined;
 }>;
+
+/** Names no log and no authority. cosign 2.6.3 to 3.0.3 want a root even to check a signature by a key: this one keeps them off the network. */
+const EMPTY_ROOT: Uint8Array = Buffer.from(
+  `${JSON.stringify({ mediaType: 'application/vnd.dev.sigstore.trustedroot+json;version=0.1' })}\n`,
+);
 
 /** The files of a generation but its signatures. The same lock, items and sequence give the same bytes. */
 export function draftGeneration(input: DraftInput): GenerationDraft {
   const { manifest, lock, items, sequence, created } = input;
   const indexBytes = encodeLayoutIndex(items);
   const lockBytes = encodeLockFile(lock);
+  const rootBytes = input.trustedRoot ?? EMPTY_ROOT;
   const file = (name: string, bytes: Uint8Array) => ({ name, digest: digestOf(bytes), size: bytes.length });
   const expires =
     manifest.expiresMs === undefined
@@ -92,7 +112,7 @@ export function draftGeneration(input: DraftInput): GenerationDraft {
     platforms: manifest.platforms === 'all' ? ['all'] : [...manifest.platforms].sort(byteOrder),
     contents: items.map(contentOf).sort((a, b) => byteOrder(a.ref, b.ref)),
     blobs: blobsOf(items),
-    files: [file(LOCK_FILE, lockBytes), file(OCI_LAYOUT, OCI_LAYOUT_BYTES)],
+    files: [file(LOCK_FILE, lockBytes), file(OCI_LAYOUT, OCI_LAYOUT_BYTES), file(TRUSTED_ROOT, rootBytes)],
     tool: input.tool,
   };
   const statementBytes = encodeStatement(indexBytes, predicate);
@@ -100,6 +120,7 @@ export function draftGeneration(input: DraftInput): GenerationDraft {
     { name: INDEX, bytes: indexBytes },
     { name: STATEMENT, bytes: statementBytes },
     { name: LOCK_FILE, bytes: lockBytes },
+    { name: TRUSTED_ROOT, bytes: rootBytes },
   ];
   return { sequence, predicate, statementBytes, files };
 }

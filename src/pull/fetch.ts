@@ -5,12 +5,18 @@ import { BundleError, isBundleError } from '../core/errors.ts';
 import type { Reporter } from '../core/progress.ts';
 import { parseReference } from '../core/reference.ts';
 import type { RegistryClient } from '../registry/client.ts';
-import type { PlannedItem } from './plan.ts';
+import { neededBy, type PlannedItem } from './plan.ts';
 
 export type ItemOutcome = Readonly<{ ref: string; outcome: 'done' | 'present' | 'failed'; bytes: number; error?: BundleError }>;
 
 type Place = Readonly<{ origin: string; repository: string }>;
-type Job = { blob: Pick<Descriptor, 'digest' | 'size'>; places: Place[]; bytes?: Uint8Array };
+type Job = {
+  blob: Pick<Descriptor, 'digest' | 'size'>;
+  places: Place[];
+  bytes?: Uint8Array;
+  /** Came into being here (our signatures): nothing moves for it. */
+  made: boolean;
+};
 
 export type FetchPorts = Readonly<{
   client: RegistryClient;
@@ -20,20 +26,34 @@ export type FetchPorts = Readonly<{
   signal?: AbortSignal;
 }>;
 
-/** One job per digest, however many references share it; every repository that lists it is a place to get it from. */
-export function jobsOf(items: readonly PlannedItem[]): Map<Digest, Job> {
+/**
+ * One job per digest, however many references share it; every repository that lists it is a place to get it from.
+ * @param known blobs at hand because they were read to be verified
+ * @param made blobs and manifests that are ours
+ */
+export function jobsOf(
+  items: readonly PlannedItem[],
+  known: ReadonlyMap<Digest, Uint8Array> = new Map(),
+  made: ReadonlyMap<Digest, Uint8Array> = new Map(),
+): Map<Digest, Job> {
   const jobs = new Map<Digest, Job>();
-  for (const { item, manifests, blobs } of items) {
-    const { origin, repository } = parseReference(item.ref);
+  for (const planned of items) {
+    const { manifests, blobs } = neededBy(planned);
+    const { origin, repository } = parseReference(planned.item.ref);
     const add = (blob: Job['blob'], bytes?: Uint8Array): void => {
       const job = jobs.get(blob.digest);
       if (job === undefined)
-        jobs.set(blob.digest, { blob, places: [{ origin, repository }], ...(bytes === undefined ? {} : { bytes }) });
+        jobs.set(blob.digest, {
+          blob,
+          places: [{ origin, repository }],
+          ...(bytes === undefined ? {} : { bytes }),
+          made: made.has(blob.digest),
+        });
       else if (!job.places.some((p) => p.origin === origin && p.repository === repository))
         job.places.push({ origin, repository });
     };
     for (const m of manifests) add(m.descriptor, m.bytes);
-    for (const d of blobs) add(d);
+    for (const d of blobs) add(d, made.get(d.digest) ?? known.get(d.digest));
   }
   return jobs;
 }
@@ -72,7 +92,14 @@ async function whatWasStored(
 ): Promise<{ bytes: number; written: Set<Digest> }> {
   const written = new Set<Digest>();
   for (const [digest, done] of stored) if ((await done.catch(() => 'present')) !== 'present') written.add(digest);
-  return { bytes: [...written].reduce((sum, digest) => sum + (jobs.get(digest)?.blob.size ?? 0), 0), written };
+  const moved = [...written].map((digest) => jobs.get(digest)).filter((job) => job !== undefined && !job.made);
+  return { bytes: moved.reduce((sum, job) => sum + (job?.blob.size ?? 0), 0), written };
+}
+
+/** Each digest once. */
+export function descriptorsOf(planned: PlannedItem): Descriptor[] {
+  const { manifests, blobs } = neededBy(planned);
+  return [...new Map([...manifests.map((m) => m.descriptor), ...blobs].map((d) => [d.digest, d])).values()];
 }
 
 async function outcomeOf(
@@ -81,7 +108,7 @@ async function outcomeOf(
   report: Reporter,
 ): Promise<ItemOutcome> {
   const { ref } = planned.item;
-  const needed = [...planned.manifests.map((m) => m.descriptor), ...planned.blobs];
+  const needed = descriptorsOf(planned);
   const results = await Promise.allSettled(needed.map((d) => stored.get(d.digest) as Promise<Stored>));
   const failed = results.find((r) => r.status === 'rejected');
   if (failed !== undefined && !isBundleError(failed.reason)) throw failed.reason;

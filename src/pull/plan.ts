@@ -1,5 +1,6 @@
 import type { BlobStore } from '../bundle/blob-store.ts';
 import { type Graph, type GraphManifest, walkGraph } from '../bundle/graph.ts';
+import type { CarriedEvidence } from '../bundle/verify-content.ts';
 import type { Descriptor } from '../core/descriptor.ts';
 import { type Digest, digestOf } from '../core/digest.ts';
 import { BundleError } from '../core/errors.ts';
@@ -13,6 +14,8 @@ import type { Selection } from '../lock/select-platforms.ts';
 import type { ImageEntry } from '../manifest/manifest.ts';
 import type { RegistryClient } from '../registry/client.ts';
 import type { FetchedManifest } from '../registry/manifests.ts';
+import type { Verdict } from '../upstream/verdict.ts';
+import { planEvidence } from './evidence.ts';
 
 /** Everything one reference needs: manifests with their bytes, and the blobs still named by digest only. */
 export type PlannedItem = Readonly<{
@@ -21,7 +24,17 @@ export type PlannedItem = Readonly<{
   target: Descriptor;
   manifests: readonly GraphManifest[];
   blobs: readonly Descriptor[];
+  /** What the lock says there is about it; ours joins it when the image is signed. */
+  evidence: readonly CarriedEvidence[];
+  /** What verification of upstream's signatures found, when the manifest asks for it. */
+  verdict?: Verdict;
 }>;
+
+/** Every manifest and blob that the item needs, evidence included; a digest may come twice. */
+export const neededBy = ({ manifests, blobs, evidence }: PlannedItem): { manifests: GraphManifest[]; blobs: Descriptor[] } => ({
+  manifests: [...manifests, ...evidence.flatMap((e) => e.graph.manifests)],
+  blobs: [...blobs, ...evidence.flatMap((e) => e.graph.blobs)],
+});
 
 /**
  * Reads manifests from the bundle where they are, else from the origin.
@@ -63,9 +76,10 @@ export async function planItem(entry: ImageEntry, item: LockItem, read: Manifest
       derived !== undefined && d.digest === item.targetDigest ? derived.bytes : (await read(ref.origin, ref.repository, d)).bytes;
   const original: Descriptor = { mediaType: item.mediaType, digest: item.digest, size: item.size };
   const selection = await selectAgain(entry, item, ref, read);
+  const evidence = await planEvidence(item, read);
   if (selection === undefined || item.form === 'whole') {
     const graph = await walkGraph(original, { read: readBytes() });
-    return { entry, item, target: original, ...graph };
+    return { entry, item, target: original, ...graph, evidence };
   }
   const target = targetDescriptor(item, selection);
   const children = new Set(selection.children.map((c) => c.digest));
@@ -74,7 +88,7 @@ export async function planItem(entry: ImageEntry, item: LockItem, read: Manifest
     read: readBytes(),
     carried: (d) => children.has(d.digest) || isNestedIndex(d, selection),
   });
-  return { entry, item, target, ...union(targetGraph, originalGraph) };
+  return { entry, item, target, ...union(targetGraph, originalGraph), evidence };
 }
 
 /** Indexes inside an index are carried so that the path to the children taken stays whole. */

@@ -20,10 +20,16 @@ import { type LockFile, newestResolution } from '../lock/lock-file.ts';
 import type { Manifest } from '../manifest/manifest.ts';
 import type { RegistryClient } from '../registry/client.ts';
 import type { SigningKey } from '../sign/signing-key.ts';
+import type { VerifyPolicy } from '../upstream/policy.ts';
+import type { SigstoreRoot } from '../upstream/sigstore-root.ts';
 import { addMissingSignatures, commit, createdAfter, requireUnexpired } from './commit.ts';
 import { draftGeneration } from './contents.ts';
-import { fetchAll, type ItemOutcome, jobsOf, missingJobs } from './fetch.ts';
+import { createEvidenceBlobReader } from './evidence.ts';
+import { descriptorsOf, fetchAll, type ItemOutcome, jobsOf, missingJobs } from './fetch.ts';
+import { signItems } from './own-signatures.ts';
 import { createStoreFirstReader, type PlannedItem, planItem } from './plan.ts';
+import { withKnownSignatures } from './signatures-of-before.ts';
+import { verifyUpstream } from './verify-upstream.ts';
 
 export type PullRequest = Readonly<{
   manifest: Manifest;
@@ -44,6 +50,15 @@ export type PullRequest = Readonly<{
   rehash?: boolean;
   /** Make a generation even when nothing changed: `expires` then counts from `created` anew. */
   renew?: boolean;
+  /** What the manifest demands of upstream's signatures. Absent: nothing is demanded, and the statement says so. */
+  upstream?: UpstreamDemands;
+}>;
+
+export type UpstreamDemands = Readonly<{
+  /** By full reference. */
+  policies: ReadonlyMap<string, VerifyPolicy>;
+  /** Needed by keyless policies alone. */
+  root?: SigstoreRoot | undefined;
 }>;
 
 export type PullPorts = Readonly<{
@@ -116,20 +131,22 @@ async function fill(
   const trusted = request.rehash ? new Map<Digest, number>() : listed;
 
   report({ type: 'phase', phase: 'plan' });
-  const planned = await planAll(request, ports, store, trusted);
+  const known = new Map<Digest, Uint8Array>();
+  const fetched = await planAll(request, ports, store, trusted, known);
   const keys = await request.keys;
-  const jobs = jobsOf(planned);
+  const { items: planned, made, warnings } = await signItems(fetched, await withKnownSignatures(keys, previous, store));
+  for (const text of warnings) report({ type: 'warning', text });
+  const jobs = jobsOf(planned, known, made);
   const missing = await missingJobs(jobs, store);
   const bytes = missing.reduce((sum, job) => sum + job.blob.size, 0);
   const total = [...jobs.values()].reduce((sum, job) => sum + job.blob.size, 0);
   const result = { name: manifest.name, directory, bytesTotal: total, signers: keys.map((k) => k.publicKey.keyid) };
   if (lock === undefined) {
-    const items = planned.map(({ item, manifests, blobs }): ItemOutcome => {
-      const wanted = [...manifests.map((m) => m.descriptor), ...blobs].filter((d) =>
-        missing.some((job) => job.blob.digest === d.digest),
-      );
+    const absent = new Set(missing.map((job) => job.blob.digest));
+    const items = planned.map((one): ItemOutcome => {
+      const wanted = descriptorsOf(one).filter((d) => absent.has(d.digest));
       return {
-        ref: item.ref,
+        ref: one.item.ref,
         outcome: wanted.length === 0 ? 'present' : 'done',
         bytes: wanted.reduce((sum, d) => sum + d.size, 0),
       };
@@ -159,6 +176,7 @@ async function fill(
     sequence: Math.max((previous?.sequence ?? 0) + 1, newestResolution(request.lock), 1),
     created: request.created ?? createdAfter(previous, request.lock),
     tool: request.tool,
+    trustedRoot: request.upstream?.root?.bytes,
   });
   const unchanged =
     request.renew !== true && previous !== undefined && contentKey(previous.statement.predicate) === contentKey(draft.predicate);
@@ -216,16 +234,21 @@ async function planAll(
   ports: PullPorts,
   store: BlobStore,
   trusted: Map<Digest, number>,
+  known: Map<Digest, Uint8Array>,
 ): Promise<PlannedItem[]> {
   const { client, report } = ports;
   const read = createStoreFirstReader(client, store, trusted, ports.signal);
+  const readBlob = createEvidenceBlobReader(client, store, known, ports.signal);
   const items = new Map(request.lock.items.map((i) => [i.ref, i]));
   const settled = await Promise.allSettled(
     request.manifest.images.map((entry) => {
       const ref = formatReference(entry.ref);
       const item = items.get(ref);
       if (item === undefined) throw new BundleError('E_LOCK_STALE', `${ref} is not in the lock`, { hint: 'run "bundle lock"' });
-      return client.inSlot(entry.ref.origin, () => planItem(entry, item, read));
+      return client.inSlot(entry.ref.origin, async () => {
+        const one = await planItem(entry, item, read);
+        return { ...one, verdict: await verifyUpstream(one, request.upstream, readBlob, (ports.now ?? Date.now)()) };
+      });
     }),
   );
   const failed: ItemOutcome[] = [];

@@ -6,7 +6,7 @@ import { type Clock, systemClock } from './clock.ts';
 import type { CredentialStore } from './credentials.ts';
 import { type Endpoint, type EndpointRules, endpointOf } from './endpoint.ts';
 import { fetchText } from './fetch-text.ts';
-import { listReferrers, listTags, type Referrers } from './listings.ts';
+import { listReferrers, listTaggedReferrers, listTags, lookUp, type Referrers } from './listings.ts';
 import { type FetchedManifest, getManifest, headManifest, type ManifestHead, putManifest } from './manifests.ts';
 import { createSender } from './send.ts';
 import { createThrottle } from './throttle.ts';
@@ -36,7 +36,16 @@ export interface RegistryClient {
   ): AsyncIterable<Uint8Array>;
   pushBlob(origin: string, push: Omit<PushBlob, 'endpoint'>): Promise<PushOutcome>;
   listTags(origin: string, repository: string, signal?: AbortSignal): Promise<string[]>;
+  /** What a tag means now, or whether a digest is there; undefined where there is none: HEAD, and GET only where HEAD says too little. */
+  lookUp(
+    origin: string,
+    repository: string,
+    reference: string,
+    signal?: AbortSignal,
+  ): Promise<Readonly<{ digest: Digest; mediaType: string }> | undefined>;
   listReferrers(origin: string, repository: string, digest: Digest, signal?: AbortSignal): Promise<Referrers>;
+  /** By the fallback tag alone: for repositories of which {@link listReferrers} has said that they have no API. */
+  listTaggedReferrers(origin: string, repository: string, subject: Digest, signal?: AbortSignal): Promise<readonly Descriptor[]>;
   /** Runs `task` inside one slot of the global and of the host's limit. Every transfer goes through it. */
   inSlot<T>(origin: string, task: () => Promise<T>): Promise<T>;
   /** A small text by https, or by http from a host of `plainHttp`; without credentials. */
@@ -91,7 +100,10 @@ export function createRegistryClient(options: ClientOptions): RegistryClient {
     readBlob: (origin, repository, blob, from, signal) => readBlob(send, clock, endpoint(origin), repository, blob, from, signal),
     pushBlob: (origin, push) => pushBlob(send, clock, { ...push, endpoint: endpoint(origin) }),
     listTags: (origin, repository, signal) => listTags(send, endpoint(origin), repository, signal),
+    lookUp: (origin, repository, reference, signal) => lookUp(send, endpoint(origin), repository, reference, signal),
     listReferrers: (origin, repository, digest, signal) => listReferrers(send, endpoint(origin), repository, digest, signal),
+    listTaggedReferrers: (origin, repository, subject, signal) =>
+      listTaggedReferrers(send, endpoint(origin), repository, subject, signal),
     inSlot: (origin, task) => throttle.run(endpoint(origin).base.host, task),
     fetchText: (url, maxBytes, signal) =>
       fetchText({ transport, clock, plainHttp: options.plainHttp ?? [] }, url, maxBytes, signal),

@@ -12,7 +12,7 @@ export type PasswordOptions = Readonly<{
 }>;
 
 /** Ours first; COSIGN_PASSWORD so that a key of cosign's works where cosign's does. An empty one is a password, as for cosign. */
-const VARIABLES = ['BUNDLE_KEY_PASSWORD', 'COSIGN_PASSWORD'];
+export const PASSWORD_VARIABLES: readonly string[] = ['BUNDLE_KEY_PASSWORD', 'COSIGN_PASSWORD'];
 
 /**
  * The password of a key: from --key-password-file (one trailing newline is not part of it), else the environment, else the prompt.
@@ -40,7 +40,7 @@ export async function readNewPassword(fs: FileSystem, options: PasswordOptions):
 
 async function givenPassword(fs: FileSystem, { passwordFile, env }: PasswordOptions): Promise<string | undefined> {
   if (passwordFile !== undefined) return passwordFromFile(fs, passwordFile);
-  return VARIABLES.map((name) => env[name]).find((value) => value !== undefined);
+  return PASSWORD_VARIABLES.map((name) => env[name]).find((value) => value !== undefined);
 }
 
 async function passwordFromFile(fs: FileSystem, path: string): Promise<string> {

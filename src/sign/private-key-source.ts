@@ -1,14 +1,27 @@
 import { BundleError } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { FileSystem } from '../files/file-system.ts';
+import { isExecKey, loadExecKey } from './exec-signer.ts';
 import { readPrivateKey } from './key-file.ts';
 import { type PasswordOptions, readPassword } from './password.ts';
 import type { PrivateKey } from './private-key.ts';
+import { type SigningKey, signingKeyOf } from './signing-key.ts';
+
+export type SigningKeyOptions = PasswordOptions & Readonly<{ signal?: AbortSignal | undefined }>;
+
+/**
+ * What `--key` names: a file, `env://NAME`, or `exec:PROGRAM ARG…` for a program that holds the key.
+ * @throws BundleError E_KEY_FILE, E_KEY_PASSWORD, E_INTERRUPTED; E_USAGE for another kind of name
+ */
+export async function loadSigningKey(fs: FileSystem, spec: string, options: SigningKeyOptions): Promise<SigningKey> {
+  if (isExecKey(spec)) return loadExecKey(spec, { env: options.env, signal: options.signal });
+  return signingKeyOf(await loadPrivateKey(fs, spec, options));
+}
 
 const VARIABLE = /^env:\/\/([A-Za-z_][A-Za-z0-9_]*)$/;
 
 /**
- * The signing key that `--key` names: a file, or `env://NAME` for a variable that holds the PEM text.
+ * A private key by its name: a file, or `env://NAME` for a variable that holds the PEM text.
  * @throws BundleError E_KEY_FILE, E_KEY_PASSWORD; E_USAGE for another kind of name
  */
 export async function loadPrivateKey(fs: FileSystem, spec: string, options: PasswordOptions): Promise<PrivateKey> {
@@ -19,8 +32,8 @@ export async function loadPrivateKey(fs: FileSystem, spec: string, options: Pass
 function fromEnvironment(spec: string, env: PasswordOptions['env']): string {
   const name = VARIABLE.exec(spec)?.[1];
   if (name === undefined) {
-    throw new BundleError('E_USAGE', `--key ${spec}: want a file or env://NAME`, {
-      hint: 'keys in a KMS or on a token are not supported yet',
+    throw new BundleError('E_USAGE', `--key ${spec}: want a file, env://NAME or exec:PROGRAM`, {
+      hint: 'a key in a KMS or on a token is reached by a program: docs/signer-protocol.md',
     });
   }
   const pem = env[name];

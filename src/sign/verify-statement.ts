@@ -4,17 +4,20 @@ import { LIMITS } from '../core/limits.ts';
 import { distinctKeys, type PublicKey, shortKeyid, toKeyObject } from './public-key.ts';
 import { parseStatementSignature, type StatementSignature } from './signature-shape.ts';
 import { assertTrust, type Trust } from './trust.ts';
+import { countingKeyids, keyLabel, type Occasion, type TrustedKey, whyNotCounted } from './trust-key.ts';
 
 /** One signature file as found beside the statement. */
 export type SignatureFile = Readonly<{ name: string; bytes: Uint8Array }>;
 export type RefusedSignature = Readonly<{ name: string; code: 'E_SIGNATURE' | 'E_UNTRUSTED'; reason: string }>;
-/** `signers`: the distinct keys (keyids, sorted) whose signatures verified. */
+/** `signers`: the distinct keys (keyids, sorted) whose signatures verified and count. */
 export type SignatureCount = Readonly<{ signers: readonly string[]; refused: readonly RefusedSignature[] }>;
-type Signed = Readonly<{
-  statementBytes: Uint8Array;
-  signatures: readonly SignatureFile[];
-  trust: Pick<Trust, 'keys' | 'threshold'>;
-}>;
+/** `name`: of the bundle that the statement says it is, undefined for a rotation; `now`: when it is checked. */
+export type Signed = Occasion &
+  Readonly<{
+    statementBytes: Uint8Array;
+    signatures: readonly SignatureFile[];
+    trust: Pick<Trust, 'keys' | 'threshold'>;
+  }>;
 
 /**
  * Checks one signature file over exactly these statement bytes and says which of `keys` made it. What the statement says is not looked at.
@@ -73,10 +76,11 @@ async function verifyWith(signature: StatementSignature, key: PublicKey): Promis
 
 /**
  * Checks every signature file and counts distinct keys: the same signature twice, or one key under two names or hints, is one signer.
- * A file named after a trusted key that does not verify counts as that key's broken signature, whatever hint it carries.
+ * A file named after a trusted key that does not verify counts as that key's broken signature, whatever hint it carries. A good signature by a key that
+ * is revoked, out of its time or bound to other bundles is whole, but by nobody who counts here: E_UNTRUSTED, with the reason.
  * @throws BundleError E_TRUST_FILE when the trust is unusable; E_LIMIT when there are too many files
  */
-export async function countTrustedSignatures({ statementBytes, signatures, trust }: Signed): Promise<SignatureCount> {
+export async function countTrustedSignatures({ statementBytes, signatures, trust, name, now }: Signed): Promise<SignatureCount> {
   assertTrust(trust);
   if (signatures.length > LIMITS.signatureFiles) {
     throw new BundleError('E_LIMIT', `${signatures.length} signature files, more than the limit of ${LIMITS.signatureFiles}`, {
@@ -85,16 +89,32 @@ export async function countTrustedSignatures({ statementBytes, signatures, trust
   }
   const signers = new Set<string>();
   const refused: RefusedSignature[] = [];
-  for (const { name, bytes } of signatures) {
-    const shownName = JSON.stringify(name).slice(0, 100);
+  const counting = countingKeyids(trust.keys, { name, now });
+  for (const file of signatures) {
+    const shownName = JSON.stringify(file.name).slice(0, 100);
     try {
-      signers.add(await verifyStatementSignature(bytes, statementBytes, trust.keys, shownName));
+      const keyid = await verifyStatementSignature(file.bytes, statementBytes, trust.keys, shownName);
+      if (counting.has(keyid)) signers.add(keyid);
+      else
+        refused.push({
+          name: file.name,
+          code: 'E_UNTRUSTED',
+          reason: `${shownName}: ${notCounted(keyid, trust.keys, { name, now })}`,
+        });
     } catch (error) {
-      const named = trust.keys.some((key) => name.startsWith(key.keyid));
-      refused.push({ name, code: refusalCode(error, named), reason: error instanceof Error ? error.message : String(error) });
+      const named = trust.keys.some((key) => file.name.startsWith(key.keyid));
+      const reason = error instanceof Error ? error.message : String(error);
+      refused.push({ name: file.name, code: refusalCode(error, named), reason });
     }
   }
   return { signers: [...signers].sort(byteOrder), refused };
+}
+
+/** Under several terms each may fail for another reason. */
+function notCounted(keyid: string, keys: readonly TrustedKey[], occasion: Occasion): string {
+  const own = keys.filter((key) => key.keyid === keyid);
+  const why = [...new Set(own.map((key) => whyNotCounted(key, occasion)))].join('; ');
+  return `by ${own[0] === undefined ? keyid : keyLabel(own[0])}, which does not count: ${why}`;
 }
 
 const refusalCode = (error: unknown, named: boolean): RefusedSignature['code'] =>
@@ -103,7 +123,7 @@ const refusalCode = (error: unknown, named: boolean): RefusedSignature['code'] =
 /**
  * The gate: enough distinct trusted keys have signed exactly these bytes, and no signature is broken. A broken one refuses the bundle even
  * when the others suffice: it was damaged or tampered with on the way.
- * @throws BundleError E_UNSIGNED (no signature file), E_SIGNATURE (a broken one), E_UNTRUSTED (none by a trusted key), E_THRESHOLD (too few);
+ * @throws BundleError E_UNSIGNED (no signature file), E_SIGNATURE (a broken one), E_UNTRUSTED (none by a key that counts), E_THRESHOLD (too few);
  * E_TRUST_FILE, E_LIMIT
  */
 export async function requireThreshold(signed: Signed): Promise<SignatureCount> {
@@ -124,23 +144,22 @@ export async function requireThreshold(signed: Signed): Promise<SignatureCount> 
       hint: 'the bundle was damaged or changed on the way: carry it again from the machine that signed it',
     });
   }
-  if (count.signers.length === 0) throw untrusted(count, trust.keys);
+  if (count.signers.length === 0) throw untrusted(count, signed);
   if (count.signers.length < trust.threshold) throw tooFew(count, trust);
   return count;
 }
 
-function untrusted(count: SignatureCount, keys: readonly PublicKey[]): BundleError {
-  const trusted = keys.slice(0, 4).map((key) => shortKeyid(key.keyid));
+function untrusted(count: SignatureCount, { trust, name, now }: Signed): BundleError {
+  const counting = countingKeyids(trust.keys, { name, now });
+  const keys = [...new Map(trust.keys.filter(({ keyid }) => counting.has(keyid)).map((key) => [key.keyid, key])).values()];
+  const trusted = keys.slice(0, 4).map(keyLabel);
   const more = keys.length > trusted.length ? ` and ${keys.length - trusted.length} more` : '';
-  return new BundleError(
-    'E_UNTRUSTED',
-    `no signature is by a trusted key (${trusted.join(', ')}${more}): ${reasons(count.refused)}`,
-    {
-      origin: 'bundle',
-      detail: { refused: count.refused },
-      hint: "compare the signer's keyid with your --trust; get a missing .pub from the signer, never from the medium",
-    },
-  );
+  const those = trusted.length === 0 ? 'no key counts here' : `${trusted.join(', ')}${more}`;
+  return new BundleError('E_UNTRUSTED', `no signature is by a trusted key (${those}): ${reasons(count.refused)}`, {
+    origin: 'bundle',
+    detail: { refused: count.refused },
+    hint: "compare the signer's keyid with your --trust; get a missing .pub from the signer, never from the medium",
+  });
 }
 
 function tooFew({ signers, refused }: SignatureCount, { threshold }: Signed['trust']): BundleError {

@@ -5,7 +5,7 @@ import { describe, it } from 'node:test';
 import { toPem } from '../../src/sign/pem.ts';
 import { countTrustedSignatures, requireThreshold, verifyStatementSignature } from '../../src/sign/verify-statement.ts';
 import { rejectsWith } from '../support/assert-code.ts';
-import { changed, freshKey, type Loose, STATEMENT, signWith } from '../unit/sign/test-keys.ts';
+import { changed, freshKey, type Loose, OCCASION, STATEMENT, signWith } from '../unit/sign/test-keys.ts';
 
 const key = freshKey();
 const attacker = freshKey();
@@ -224,7 +224,7 @@ describe('signatures together', () => {
       text.replace('{"publicKey"', '{"publicKey":1,"x"'),
     ];
     const signatures = junk.map((item, i) => ({ name: `${i}\u001b[2J.sigstore.json`, bytes: Buffer.from(item) }));
-    const { signers, refused } = await countTrustedSignatures({ statementBytes: STATEMENT, signatures, trust });
+    const { signers, refused } = await countTrustedSignatures({ statementBytes: STATEMENT, signatures, trust, ...OCCASION });
     assert.deepEqual([signers, refused.length], [[], junk.length]);
     for (const item of refused) {
       assert.equal(item.code, 'E_SIGNATURE');
@@ -235,8 +235,11 @@ describe('signatures together', () => {
   it('from a medium whose owner signed with a key of his own are untrusted, even with our names on them', async () => {
     const bytes = await signWith(attacker);
     const name = `${attacker.publicKey.keyid}.sigstore.json`;
-    await rejectsWith(requireThreshold({ statementBytes: STATEMENT, signatures: [{ name, bytes }], trust }), 'E_UNTRUSTED');
+    await rejectsWith(
+      requireThreshold({ statementBytes: STATEMENT, signatures: [{ name, bytes }], trust, ...OCCASION }),
+      'E_UNTRUSTED',
+    );
     const posing = [{ name: `${key.publicKey.keyid}.sigstore.json`, bytes }];
-    await rejectsWith(requireThreshold({ statementBytes: STATEMENT, signatures: posing, trust }), 'E_SIGNATURE');
+    await rejectsWith(requireThreshold({ statementBytes: STATEMENT, signatures: posing, trust, ...OCCASION }), 'E_SIGNATURE');
   });
 });

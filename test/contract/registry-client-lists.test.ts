@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { digestOf } from '../../src/core/digest.ts';
 import { rejectsWith } from '../support/assert-code.ts';
 import type { Switches } from '../support/fault-registry.ts';
-import { indexOf, randomArtifact } from '../support/random-image.ts';
+import { indexOf, randomArtifact, schema1Image } from '../support/random-image.ts';
 import { type Setup, setUp } from './registry-client-harness.ts';
 
 const tags = (setup: Setup) => setup.client.listTags(setup.origin, 'a/b');
@@ -93,6 +94,18 @@ describe('rule 24: referrers', () => {
     });
   }
 
+  it('of a sha512 subject are under a tag with half of its hex', async (t) => {
+    const setup = await setUp(t, { switches: { referrers: '404-json' } });
+    const artifact = note(setup);
+    const subject = digestOf(setup.image.root.bytes, 'sha512');
+    setup.registry.add('a/b', subject.replace(':', '-').slice(0, 'sha512-'.length + 64), indexOf([artifact]));
+    const found = await setup.client.listReferrers(setup.origin, 'a/b', subject);
+    assert.deepEqual(
+      found.descriptors.map((d) => d.digest),
+      [artifact.digest],
+    );
+  });
+
   it('referrers=503: is an error and never "none"', async (t) => {
     await rejectsWith(referrers(await setUp(t, { switches: { referrers: '503' } })), 'E_REGISTRY');
   });
@@ -120,6 +133,39 @@ describe('rule 24: referrers', () => {
     assert.deepEqual((await referrers(setup)).descriptors, []);
   });
 
+  it('the fallback tag alone costs one HEAD where it is not there, and no GET that Docker Hub would count', async (t) => {
+    const setup = await setUp(t, { switches: { referrers: '404-json' } });
+    const tagged = () => setup.client.listTaggedReferrers(setup.origin, 'a/b', setup.image.digest);
+    assert.deepEqual(await tagged(), []);
+    assert.deepEqual(
+      setup.registry.requests.map((r) => r.method),
+      ['HEAD'],
+    );
+    const artifact = note(setup);
+    setup.registry.add('a/b', setup.image.digest.replace(':', '-'), indexOf([artifact]));
+    assert.deepEqual(
+      (await tagged()).map((d) => d.digest),
+      [artifact.digest],
+    );
+  });
+
+  it('a fallback tag on an image of schema 1 is no list', async (t) => {
+    const setup = await setUp(t, { switches: { referrers: '404-json' } });
+    setup.registry.add('a/b', setup.image.digest.replace(':', '-'), schema1Image());
+    assert.deepEqual((await referrers(setup)).descriptors, []);
+  });
+
+  it('a fallback index with more than can be read is an error and not cut short', async (t) => {
+    const setup = await setUp(t, { switches: { referrers: '404-json' } });
+    const artifact = note(setup);
+    const entries = Array.from({ length: 1001 }, (_, i) => ({
+      ...artifact,
+      descriptor: { ...artifact.descriptor, digest: digestOf(Buffer.from(`${i}`)) },
+    }));
+    setup.registry.add('a/b', setup.image.digest.replace(':', '-'), { ...indexOf(entries), manifests: [indexOf(entries).root] });
+    await rejectsWith(referrers(setup), 'E_TOO_MANY_PAGES');
+  });
+
   for (const form of ['endless', 'self-link', 'many'] as const) {
     it(`referrers=${form}: ends, in bounds`, async (t) => {
       const setup = await setUp(t, { switches: { referrers: form } });
@@ -130,6 +176,34 @@ describe('rule 24: referrers', () => {
       assert.match(error?.code ?? 'success', /^E_(TOO_MANY_PAGES|LIMIT)$/);
     });
   }
+});
+
+describe('what a tag means', () => {
+  it('is asked by HEAD; where that is refused or says too little by GET; 404 means that there is no such tag', async (t) => {
+    const setup = await setUp(t);
+    const lookUp = (tag: string) => setup.client.lookUp(setup.origin, 'a/b', tag);
+    const methods = () => {
+      const asked = setup.registry.seen('manifest').map((r) => r.method);
+      setup.registry.clear();
+      return asked;
+    };
+    assert.equal((await lookUp('v1'))?.digest, setup.image.digest);
+    assert.equal(await lookUp('v2'), undefined);
+    assert.deepEqual(methods(), ['HEAD', 'HEAD']);
+    for (const status of [401, 403, 405]) {
+      const fault = setup.registry.inject({ on: 'manifest', method: 'HEAD', times: 99, does: { kind: 'answer', status } });
+      assert.equal((await lookUp('v1'))?.digest, setup.image.digest);
+      assert.equal(await lookUp('v2'), undefined);
+      assert.deepEqual(methods(), ['HEAD', 'GET', 'HEAD', 'GET']);
+      fault.stop();
+    }
+  });
+
+  it('is an error where GET is refused too', async (t) => {
+    const setup = await setUp(t);
+    setup.registry.inject({ on: 'manifest', times: 99, does: { kind: 'answer', status: 403 } });
+    await rejectsWith(setup.client.lookUp(setup.origin, 'a/b', 'v1'), 'E_AUTH');
+  });
 });
 
 describe('rule 25: registries that say one thing and have another', () => {

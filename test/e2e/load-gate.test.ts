@@ -77,7 +77,7 @@ describe('who signed', () => {
   });
 
   test('a threshold of two in trust.json needs two different keys', async (t) => {
-    const { j, file } = await pulled(t);
+    const { j } = await pulled(t);
     const [second, third] = [testKey(j.dir, 'second'), testKey(j.dir, 'third')];
     const trust = j.path('trust');
     mkdirSync(trust);
@@ -88,16 +88,18 @@ describe('who signed', () => {
     await cp(join(doubled, `${j.key.keyid}.sigstore.json`), join(doubled, `${'0'.repeat(64)}.sigstore.json`));
     assertRefused(j, await j.load('--trust', trust), 6, 'E_THRESHOLD');
     await rm(join(doubled, `${'0'.repeat(64)}.sigstore.json`));
-    assert.equal((await j.pull(file, '--key', second.key)).code, 0);
+    const signed = await j.run(['sign', j.bundle, '--key', second.key]);
+    assert.equal(signed.code, 0, signed.stderr);
     const ran = await j.load('--trust', trust, '--json');
     assert.equal(ran.code, 0, ran.stderr);
     assert.deepEqual(readJson(ran.json().targets[0].receipt).signers, [j.key.keyid, second.keyid].sort());
   });
 
   test('a damaged signature refuses the bundle even where others suffice', async (t) => {
-    const { j, file } = await pulled(t);
+    const { j } = await pulled(t);
     const second = testKey(j.dir, 'second');
-    await j.pull(file, '--key', second.key);
+    const signed = await j.run(['sign', j.bundle, '--key', second.key]);
+    assert.equal(signed.code, 0, signed.stderr);
     const path = join(j.bundle, 'generations', generationsOf(j.bundle)[0] as string, `${second.keyid}.sigstore.json`);
     const text = readFileSync(path, 'utf8');
     const sig = /"sig":"(.{20})/.exec(text)?.[1] as string;

@@ -72,7 +72,7 @@ describe('load', () => {
     assert.equal((await j.load()).code, 0);
     const writes = j.target.requests.filter(isWrite);
     const firstTag = writes.findIndex(isTagPut);
-    assert.equal(writes.filter(isTagPut).length, 2);
+    assert.equal(writes.filter((w) => isTagPut(w) && !w.endsWith('.sig')).length, 2);
     assert.ok(writes.slice(firstTag).every(isTagPut), writes.join('\n'));
     assert.ok(firstTag > 5);
   });
@@ -320,7 +320,9 @@ describe('a load that stops in the middle', () => {
     j.target.clear();
     const again = await j.load();
     assert.equal(again.code, 0, again.stderr);
-    assert.equal(j.target.requests.filter((r) => r.startsWith('PUT') && r.includes('/blobs/')).length, 0, 'the blobs are there');
+    const images = [...app.blobs, ...web.blobs].map(({ digest }) => encodeURIComponent(digest));
+    const sent = j.target.requests.filter((r) => r.startsWith('PUT') && images.some((digest) => r.includes(digest)));
+    assert.deepEqual(sent, [], 'the blobs are there');
     assert.equal(await j.target.digest(names.app, '1.0'), app.digest);
     assert.equal(await j.target.digest(names.web, '2.0'), web.digest);
   });

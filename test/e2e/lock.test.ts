@@ -4,8 +4,10 @@ import { rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { describe, type TestContext, test } from 'node:test';
+import type { LockFile } from '../../src/lock/lock-file.ts';
 import { type Journey, journey, lockOf } from '../support/command-journey.ts';
-import { randomImage, randomIndex, schema1Image } from '../support/random-image.ts';
+import { startFaultRegistry } from '../support/fault-registry.ts';
+import { randomArtifact, randomImage, randomIndex, schema1Image, type TestImage } from '../support/random-image.ts';
 
 async function withApp(t: TestContext) {
   const j = await journey(t);
@@ -77,7 +79,13 @@ describe('lock', () => {
         [web, 'unchanged'],
       ],
     );
-    assert.equal(origin.requests.filter((r) => r.startsWith('HEAD')).length, 2);
+    const heads = origin.requests.filter((r) => r.startsWith('HEAD'));
+    assert.equal(
+      heads.filter((r) => r.includes('sha256-')).length,
+      2 * 3 * 3,
+      "an index and two platforms, three of cosign's tags",
+    );
+    assert.equal(heads.filter((r) => !r.includes('sha256-')).length, 2);
   });
 
   test('--update with nothing moved leaves the bytes of the lock alone', async (t) => {
@@ -243,6 +251,123 @@ describe('lock', () => {
         .sort(),
       missing,
     );
+  });
+});
+
+describe('signatures and other referrers', () => {
+  const [FIRST, LATER, LAST] = [1_790_000_000_000, 1_790_000_900_000, 1_790_001_800_000];
+  const [AT_FIRST, AT_LATER] = ['2026-09-21T14:13:20Z', '2026-09-21T14:28:20Z'];
+
+  /** The image with a signature under cosign's tag and an SBOM as the referrer of its first platform; locked at {@link FIRST}. */
+  async function signed(t: TestContext) {
+    const { j, origin, image, app } = await withApp(t);
+    const platform = image.children[0] as TestImage;
+    const sbom = randomArtifact({ seed: 31, subject: platform.descriptor });
+    const sigTag = `${image.digest.replace(':', '-')}.sig`;
+    const signature = randomArtifact({ seed: 32 });
+    await origin.put('team/app', sigTag, signature);
+    await origin.put('team/app', [], sbom);
+    const file = await j.manifest('signed', `images: [${app}]`);
+    const ran = await j.run(['lock', '-f', file], { now: FIRST });
+    assert.equal(ran.code, 0, ran.stderr);
+    const update = (now: number, ...argv: string[]) => j.run(['lock', '-f', file, '--update', ...argv, '--json'], { now });
+    return { j, origin, image, platform, app, file, sbom, sigTag, signature, ran, update };
+  }
+  const found = (file: string) => itemOf(file, lockOf(file).items[0]?.ref as string)?.evidence;
+
+  test('are locked with the image, sorted, with the time of the look, and are asked for once', async (t) => {
+    const { j, origin, image, platform, file, sbom, sigTag, signature, ran } = await signed(t);
+    const facts = ({ root }: TestImage) => ({ digest: root.digest, mediaType: root.mediaType, size: root.size });
+    const wanted = [
+      { subject: image.digest, tag: sigTag, ...facts(signature) },
+      { subject: platform.digest, ...facts(sbom) },
+    ];
+    assert.deepEqual(
+      found(file),
+      wanted.sort((a, b) => (a.subject < b.subject ? -1 : 1)),
+    );
+    assert.equal(lockOf(file).items[0]?.evidenceAt, AT_FIRST);
+    assert.match(ran.stdout, /added .* 2 signatures and referrers\n/);
+    origin.clear();
+    assert.equal((await j.lock(file)).code, 0);
+    assert.equal((await j.lock(file, '--check')).code, 0);
+    assert.deepEqual(origin.requests, ['HEAD /v2/team/app/manifests/1.0'], 'the check asks for the tag alone');
+  });
+
+  test('what is not signed is locked so, and not asked again', async (t) => {
+    const { j, origin, file, web } = await withApp(t);
+    await j.lock(file);
+    assert.deepEqual(itemOf(file, web)?.evidence, []);
+    assert.ok(itemOf(file, web)?.evidenceAt);
+    origin.clear();
+    assert.equal((await j.lock(file)).code, 0);
+    assert.deepEqual(origin.requests, []);
+  });
+
+  test('--update finds a new signature of the same digest: its time moves and that of the digest stays', async (t) => {
+    const { origin, app, file, sigTag, update } = await signed(t);
+    const before = lockOf(file).items[0];
+    await origin.put('team/app', sigTag, randomArtifact({ seed: 33 }));
+    const ran = await update(LATER);
+    assert.deepEqual(ran.json().outcomes, [{ ref: app, outcome: 'evidence', evidence: 2 }]);
+    const item = lockOf(file).items[0];
+    assert.notDeepEqual(item?.evidence, before?.evidence);
+    assert.deepEqual({ ...item, evidence: before?.evidence, evidenceAt: AT_FIRST }, before);
+    assert.equal(item?.evidenceAt, AT_LATER);
+    const bytes = lockBytes(file);
+    assert.deepEqual((await update(LAST, app)).json().outcomes, [{ ref: app, outcome: 'unchanged' }]);
+    assert.equal(lockBytes(file), bytes);
+  });
+
+  test('--update finds that a signature is gone, and says so', async (t) => {
+    const { j, origin, file, sigTag, app } = await signed(t);
+    await origin.content.deleteTag('team/app', sigTag);
+    const ran = await j.lock(file, '--update', app);
+    assert.equal(ran.code, 0, ran.stderr);
+    assert.match(ran.stdout, /^evidence .*team\/app:1\.0 {2}1 signature or referrer\n/);
+    assert.equal(found(file)?.length, 1);
+  });
+
+  test('other platforms of a locked digest are asked for what is about them', async (t) => {
+    const { j, app, file, platform } = await signed(t);
+    await j.manifest('signed', 'platforms: [linux/arm64]', `images: [${app}]`);
+    assert.equal((await j.lock(file)).code, 0);
+    assert.deepEqual(
+      found(file)?.filter((e) => e.subject === platform.digest),
+      [],
+    );
+    assert.equal(found(file)?.length, 1);
+  });
+
+  test('a lock that an older version wrote is completed: the digests stay though the tag moved, and only evidence is asked for', async (t) => {
+    const { j, origin, image, file } = await signed(t);
+    const lockPath = file.replace('.yaml', '.lock.json');
+    const complete = lockOf(file);
+    const [{ evidence: _e, evidenceAt: _at, ...old }] = complete.items as [LockFile['items'][number]];
+    await writeFile(lockPath, JSON.stringify({ ...complete, items: [old] }));
+    await origin.put('team/app', '1.0', await randomIndex({ seed: 77 }));
+    const frozen = await j.pull(file, '--frozen');
+    assert.equal(frozen.code, 3);
+    assert.match(frozen.stderr, /E_LOCK_STALE/);
+    origin.clear();
+    const ran = await j.run(['lock', '-f', file], { now: LATER });
+    assert.equal(ran.code, 0, ran.stderr);
+    assert.ok(!origin.requests.some((r) => r.endsWith('/manifests/1.0') || r.endsWith(`/manifests/${image.digest}`)));
+    assert.deepEqual(lockOf(file).items, [{ ...complete.items[0], evidenceAt: AT_LATER }]);
+  });
+
+  test('an origin that does not say whether there are any fails the lock: nothing is written', async (t) => {
+    const j = await journey(t);
+    const registry = await startFaultRegistry(t);
+    j.allowPlainHttp(registry.host);
+    registry.add('team/app', '1.0', await randomImage({ seed: 1 }));
+    registry.inject({ on: 'referrers', times: 999, does: { kind: 'answer', status: 403 } });
+    const file = await j.manifest('refused', `images: ["${registry.host}/team/app:1.0"]`);
+    const ran = await j.lock(file);
+    assert.equal(ran.code, 4, ran.stdout);
+    assert.match(ran.stderr, /looking for signatures and other referrers: .*HTTP 403/);
+    assert.match(ran.stderr, /E_AUTH/);
+    assert.throws(() => lockOf(file), /ENOENT/);
   });
 });
 

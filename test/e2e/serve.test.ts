@@ -79,7 +79,8 @@ describe('serve', () => {
     });
     assert.equal(ran.code, 0, ran.stderr);
     assert.equal(lockOf(file).items[0]?.digest, image.digest);
-    assert.deepEqual(statementOf(j.path('again')).blobs, statementOf(j.bundle).blobs);
+    const carried = new Set(statementOf(j.path('again')).blobs.map((b) => b.digest));
+    for (const { digest } of [...image.manifests, ...image.blobs]) assert.ok(carried.has(digest), digest);
   });
 
   test('stands in for the origin with --source-mirror, with the paths of a target', async (t) => {
@@ -104,7 +105,10 @@ describe('serve', () => {
     assert.equal(await digestOf(`${repository}/manifests/${image.digest}`), image.digest);
     assert.equal(await digestOf(`${repository}/manifests/${image.children[0]?.digest}`), null, 'amd64 is not carried');
     const tags = (await (await fetch(`${served.url}/v2/${repository}/tags/list`)).json()) as { tags: string[] };
-    assert.deepEqual(tags.tags, ['1.0']);
+    assert.deepEqual(
+      tags.tags.filter((tag) => !tag.endsWith('.sig')),
+      ['1.0'],
+    );
   });
 
   test('answers ranges and the referrers API', async (t) => {

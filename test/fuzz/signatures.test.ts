@@ -8,7 +8,7 @@ import type { PrivateKey } from '../../src/sign/private-key.ts';
 import { parsePublicKeys, toKeyObject } from '../../src/sign/public-key.ts';
 import { loadTrust } from '../../src/sign/trust.ts';
 import { countTrustedSignatures, verifyStatementSignature } from '../../src/sign/verify-statement.ts';
-import { freshKey, STATEMENT, signWith } from '../unit/sign/test-keys.ts';
+import { freshKey, OCCASION, STATEMENT, signWith } from '../unit/sign/test-keys.ts';
 import { attempt, fuzz } from './budget.ts';
 import { memoryFiles } from './memory-files.ts';
 import { changedBytes, changedJsonBytes, changedText } from './mutate.ts';
@@ -49,12 +49,19 @@ fuzz(
       statementBytes: statement,
       signatures: [{ name: 'x', bytes: good }],
       trust,
+      ...OCCASION,
     });
     assert.equal(signers.length, statement.equals(STATEMENT) ? 1 : 0);
     const others = { keys: [second.publicKey], threshold: 1 };
     assert.equal(
-      (await countTrustedSignatures({ statementBytes: STATEMENT, signatures: [{ name: 'x', bytes: good }], trust: others }))
-        .signers.length,
+      (
+        await countTrustedSignatures({
+          statementBytes: STATEMENT,
+          signatures: [{ name: 'x', bytes: good }],
+          trust: others,
+          ...OCCASION,
+        })
+      ).signers.length,
       0,
     );
     return signers.length === 1 ? 'taken' : 'refused';

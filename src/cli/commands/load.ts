@@ -3,7 +3,7 @@ import type { LoadResult } from '../../load/load.ts';
 import { type CommandDefinition, numberFlag } from '../command.ts';
 import type { Context } from '../context.ts';
 import { type Args, GATE, NETWORK, NODES } from '../options.ts';
-import { clientFor, DEFAULT_STATE, plural, trustFor } from '../ports.ts';
+import { clientFor, DEFAULT_STATE, plural, policiesFor, trustFor } from '../ports.ts';
 import { formatBytes } from '../render/bytes.ts';
 import { printJson } from '../render/failure.ts';
 import { createProgress } from '../render/progress.ts';
@@ -46,6 +46,7 @@ export const loadCommand: CommandDefinition = {
     const stateRoot = args.state ?? DEFAULT_STATE;
     const wanted = numberFlag(args, 'generation', 1, Number.MAX_SAFE_INTEGER);
     const trust = await trustFor(args, context);
+    const policies = await policiesFor(args, context);
     const progress = createProgress(args, context);
     const client = await clientFor(args, context);
     try {
@@ -53,6 +54,7 @@ export const loadCommand: CommandDefinition = {
       const now = Math.max(context.now(), await newestSeen(context.fs, stateRoot));
       const bundle = await verifyBundle(context.fs, String(args.bundle), {
         trust,
+        policies,
         now,
         name: args.name,
         generation: wanted,

@@ -1,6 +1,6 @@
 import { BundleError } from '../../core/errors.ts';
 import { formatReference, parseReference } from '../../core/reference.ts';
-import type { Moved } from '../../lock/lock.ts';
+import type { LockOutcome, Moved } from '../../lock/lock.ts';
 import type { CommandDefinition } from '../command.ts';
 import type { Context } from '../context.ts';
 import { type Args, NETWORK } from '../options.ts';
@@ -14,7 +14,7 @@ export const lockCommand: CommandDefinition = {
   options: ['file', 'update', 'check', 'source-mirror', ...NETWORK],
   examples: [
     ['$0 lock', 'resolve what is not locked yet'],
-    ['$0 lock --update', 'ask again for every tag'],
+    ['$0 lock --update', 'ask again for every tag, and for signatures'],
     ['$0 lock --check', 'say which tags moved (exit 11), one HEAD per tag'],
   ],
   async run(args, context) {
@@ -70,10 +70,7 @@ async function makeAndWrite(args: Args, context: Context, client: Client, projec
   const changed = outcomes.filter((o) => o.outcome !== 'kept' && o.outcome !== 'unchanged');
   if (args.json) printJson(context, { lock: project.lockPath, written, outcomes });
   else {
-    for (const o of changed)
-      context.stdout(
-        `${o.outcome.padEnd(8)} ${o.ref}${o.was === undefined ? '' : `  ${o.was} ->`}${o.now === undefined ? '' : `  ${o.now}`}\n`,
-      );
+    for (const o of changed) context.stdout(`${lineOf(o)}\n`);
     context.stdout(
       written
         ? `${project.lockPath}: ${plural(lock.items.length, 'reference')}\n`
@@ -82,6 +79,14 @@ async function makeAndWrite(args: Args, context: Context, client: Client, projec
   }
   return 0;
 }
+
+const lineOf = ({ outcome, ref, was, now, evidence = 0 }: LockOutcome): string =>
+  [
+    `${outcome.padEnd(8)} ${ref}`,
+    ...(was === undefined ? [] : [`${was} ->`]),
+    ...(now === undefined ? [] : [now]),
+    ...(evidence === 0 && outcome !== 'evidence' ? [] : [plural(evidence, 'signature or referrer', 'signatures and referrers')]),
+  ].join('  ');
 
 function updateOf(args: Args, project: Project): 'none' | 'all' | Set<string> {
   if (args.update === undefined) return 'none';

@@ -17,13 +17,29 @@ export const mirrorsCommand: CommandDefinition = {
   usage: 'mirrors <bundle>',
   describe: 'write (or print) the k3s registries.yaml that sends every origin of the bundle to the registry',
   positionals: { bundle: { type: 'string', demandOption: true, describe: 'directory of the bundle' } },
-  options: ['output', 'registry', 'state', 'hosts-toml', 'dry-run', 'break-lock', 'plain-http', 'ca-file', ...GATE, ...NODES],
+  options: [
+    'output',
+    'registry',
+    'state',
+    'hosts-toml',
+    'print-verify',
+    'dry-run',
+    'break-lock',
+    'plain-http',
+    'ca-file',
+    ...GATE,
+    ...NODES,
+  ],
   examples: [
     ['$0 mirrors lumen --endpoint https://node-1:5000', 'merge into /etc/rancher/k3s/registries.yaml'],
     ['$0 mirrors lumen --endpoint https://node-1:5000 -o -', 'print it, for other nodes'],
     [
       '$0 mirrors lumen --endpoint https://node-1:5000 --check --restart',
       'resolve through it first, then restart k3s if it changed',
+    ],
+    [
+      '$0 mirrors lumen --endpoint https://node-1:5000 --trust release.pub --print-verify',
+      'how to verify the images with cosign',
     ],
   ],
   async run(args, context) {
@@ -39,6 +55,11 @@ export const mirrorsCommand: CommandDefinition = {
       name: args.name,
       generation: wanted,
     });
+    if (args['print-verify']) {
+      const { printVerify } = await import('../print-verify.ts');
+      await printVerify(args, context, generation);
+      return 0;
+    }
     const outcome = await writeMirrors(args, context, generation.generation, (args.registry ?? []).map(parseTarget));
     if (args.json) printJson(context, { ...outcome });
     else if (outcome.printed === undefined) context.stdout(`${outcome.summary}\n`);

@@ -8,6 +8,7 @@ import { formatBytes } from '../render/bytes.ts';
 import { printJson } from '../render/failure.ts';
 import { createProgress } from '../render/progress.ts';
 import { signingKeysFor } from '../signing-keys.ts';
+import { upstreamDemands } from '../upstream.ts';
 import { TOOL } from '../version.ts';
 import { resolveProject } from './lock.ts';
 
@@ -52,6 +53,7 @@ export const pullCommand: CommandDefinition = {
         refreshLists: false,
         fetchText: (url, max) => client.fetchText(url, max, context.signal),
       });
+      const demands = await upstreamDemands(project.manifest, args, context);
       const lock = await lockFor(args, context, client, project);
       const result = await pull(
         {
@@ -66,6 +68,7 @@ export const pullCommand: CommandDefinition = {
           breakLock: args['break-lock'] ?? false,
           rehash: args.rehash ?? false,
           renew: args.renew ?? false,
+          upstream: demands,
         },
         { fs: context.fs, client, report: progress.report, signal: context.signal, now: context.now },
       );

@@ -1,9 +1,12 @@
+import type { DeepContent } from '../../bundle/deep-evidence.ts';
 import type { VerifiedBundle } from '../../bundle/verify.ts';
+import type { Trust } from '../../sign/trust.ts';
 import { type CommandDefinition, numberFlag } from '../command.ts';
 import type { Context } from '../context.ts';
 import { type Args, GATE } from '../options.ts';
-import { DEFAULT_STATE, plural, trustFor } from '../ports.ts';
+import { DEFAULT_STATE, plural, policiesFor, trustFor } from '../ports.ts';
 import { formatBytes } from '../render/bytes.ts';
+import { evidenceText } from '../render/evidence.ts';
 import { printJson } from '../render/failure.ts';
 import { createProgress } from '../render/progress.ts';
 
@@ -11,8 +14,11 @@ export const verifyCommand: CommandDefinition = {
   usage: 'verify <bundle>',
   describe: 'check signatures, completeness and every byte of a bundle, offline',
   positionals: { bundle: { type: 'string', demandOption: true, describe: 'directory of the bundle' } },
-  options: ['state', ...GATE],
-  examples: [['$0 verify bundles/lumen --trust release.pub', 'the check that load makes before it writes anything']],
+  options: ['state', 'deep', ...GATE],
+  examples: [
+    ['$0 verify bundles/lumen --trust release.pub', 'the check that load makes before it writes anything'],
+    ['$0 verify bundles/lumen --deep', 'and whose signatures each image carries'],
+  ],
   async run(args, context) {
     const { listGenerations } = await import('../../bundle/generation.ts');
     const { verifyBundle } = await import('../../bundle/verify.ts');
@@ -21,7 +27,8 @@ export const verifyCommand: CommandDefinition = {
     const wanted = numberFlag(args, 'generation', 1, Number.MAX_SAFE_INTEGER);
     const trust = await trustFor(args, context);
     const progress = createProgress(args, context);
-    const options = { trust, name: args.name, report: progress.report, signal: context.signal };
+    const policies = await policiesFor(args, context);
+    const options = { trust, policies, name: args.name, report: progress.report, signal: context.signal };
     const verified = await verifyBundle(context.fs, directory, {
       ...options,
       now: Math.max(context.now(), await newestSeen(context.fs, args.state ?? DEFAULT_STATE)),
@@ -37,16 +44,26 @@ export const verifyCommand: CommandDefinition = {
       const { statement } = (await verifyBundle(context.fs, directory, { ...options, now: 0, generation })).generation;
       for (const blob of statement.predicate.blobs) listed.add(blob.digest);
     }
+    const deep = args.deep ? await deepFor(verified, trust, context) : undefined;
     progress.end();
     const leftovers = verified.unlisted.filter((digest) => !listed.has(digest));
-    print(verified, { older, leftovers }, args, context);
+    print(verified, { older, leftovers, deep }, args, context);
     return 0;
   },
 };
 
-type Beside = Readonly<{ older: readonly number[]; leftovers: readonly string[] }>;
+async function deepFor(verified: VerifiedBundle, trust: Trust | 'insecure-skip', context: Context): Promise<DeepContent[]> {
+  const { deepEvidence } = await import('../../bundle/deep-evidence.ts');
+  return deepEvidence(verified, trust === 'insecure-skip' ? [] : trust.keys, context.now());
+}
 
-function print(verified: VerifiedBundle, { older, leftovers }: Beside, args: Args, context: Context): void {
+type Beside = Readonly<{
+  older: readonly number[];
+  leftovers: readonly string[];
+  deep: readonly DeepContent[] | undefined;
+}>;
+
+function print(verified: VerifiedBundle, { older, leftovers, deep }: Beside, args: Args, context: Context): void {
   const { generation, signers, unlisted, warnings } = verified;
   const { predicate } = generation.statement;
   const bytes = predicate.blobs.reduce((sum, b) => sum + b.size, 0);
@@ -67,6 +84,7 @@ function print(verified: VerifiedBundle, { older, leftovers }: Beside, args: Arg
       unlisted,
       leftovers,
       warnings,
+      ...(deep === undefined ? {} : { evidence: deep }),
     });
     return;
   }
@@ -77,4 +95,5 @@ function print(verified: VerifiedBundle, { older, leftovers }: Beside, args: Arg
   );
   if (older.length > 0) context.stdout(`  older generations are right too: ${older.join(', ')}\n`);
   if (leftovers.length > 0) context.stdout(`  ${plural(leftovers.length, 'blob')} not listed in it (left over): never pushed\n`);
+  if (deep !== undefined) context.stdout(`\n${evidenceText(deep)}`);
 }

@@ -1,7 +1,7 @@
 import { numberFlag } from '../command.ts';
 import type { Context } from '../context.ts';
 import type { Args } from '../options.ts';
-import { DEFAULT_STATE, trustFor } from '../ports.ts';
+import { DEFAULT_STATE, policiesFor, trustFor } from '../ports.ts';
 import { announce } from './announce.ts';
 import { certificateSource, openCertificates } from './certificates.ts';
 import { checkExposure } from './exposure.ts';
@@ -18,6 +18,7 @@ export async function serveBundle(args: Args, context: Context, directory: strin
   const state = args.state ?? DEFAULT_STATE;
   const warn = (text: string): void => context.stderr(`warning: ${text}\n`);
   const trust = await trustFor(args, context);
+  const policies = await policiesFor(args, context);
   const address = parseListen(args.listen ?? '127.0.0.1:5000');
   const users = await usersFor(args, context, warn);
   const source = certificateSource(args, context, args['tls-dir'] ?? `${state}/tls`);
@@ -28,6 +29,7 @@ export async function serveBundle(args: Args, context: Context, directory: strin
   // Sizes and manifests now, the bytes of layers when they are read: each is hashed while it goes out.
   const bundle = await verifyBundle(context.fs, directory, {
     trust,
+    policies,
     now,
     name: args.name,
     generation: wanted,

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { digestOf } from '../../../src/core/digest.ts';
+import { type Digest, digestOf } from '../../../src/core/digest.ts';
+import type { Evidence } from '../../../src/core/evidence.ts';
 import {
   encodeLockFile,
   type LockFile,
@@ -35,6 +36,50 @@ describe('lock file', () => {
     const written = lock(item(A), item(B, { asked: 'all', form: 'whole', index: 'exact' }));
     assert.deepEqual(parseLockFile(encodeLockFile(written), 'l'), written);
   });
+
+  const at = '2026-11-21T08:00:00Z';
+  const about = (subject: Digest, more: Partial<Evidence> = {}): Evidence => ({
+    subject,
+    digest: digestOf(Buffer.from('evidence')),
+    mediaType: 'application/vnd.oci.image.manifest.v1+json',
+    size: 7,
+    ...more,
+  });
+  const sigTag = `${digest.replace(':', '-')}.sig`;
+
+  test('with evidence, and evidence of evidence, is read as it was written', () => {
+    const first = about(digest, { tag: sigTag });
+    const evidence = [first, about(first.digest, { digest: digestOf(Buffer.from('of evidence')) })];
+    const written = lock(item(A, { evidence, evidenceAt: at }), item(B, { evidence: [], evidenceAt: at }));
+    assert.deepEqual(parseLockFile(encodeLockFile(written), 'l'), written);
+  });
+
+  for (const [what, message, more] of [
+    ['evidence without its time', /come together/, { evidence: [] }],
+    ['a time without evidence', /come together/, { evidenceAt: at }],
+    ['evidence of something that is not carried', /not carried/, { evidence: [about(digestOf(Buffer.from('y')))] }],
+    ['evidence under a tag of the image', /not cosign's/, { evidence: [about(digest, { tag: 'latest' })] }],
+    [
+      'evidence under a tag of another image',
+      /not cosign's/,
+      { evidence: [about(digest, { tag: `${digestOf(Buffer.from('y')).replace(':', '-')}.sig` })] },
+    ],
+    ['evidence of another type', /has the type/, { evidence: [about(digest, { mediaType: 'text/html' })] }],
+    ['one piece twice', /twice/, { evidence: [about(digest), about(digest)] }],
+    [
+      'one tag twice',
+      /twice/,
+      { evidence: [about(digest, { tag: sigTag }), about(digest, { tag: sigTag, digest: digestOf(Buffer.from('z')) })] },
+    ],
+  ] as const satisfies readonly (readonly [string, RegExp, Partial<LockItem>])[])
+    test(`${what} is E_LOCK`, () => {
+      const time = 'evidence' in more && what !== 'evidence without its time' ? { evidenceAt: at } : {};
+      throwsWith(
+        () => parseLockFile(encodeLockFile(lock(item(A, { ...more, ...time } as Partial<LockItem>))), 'l'),
+        'E_LOCK',
+        message,
+      );
+    });
 
   test('is the same bytes in whatever order the items come', () => {
     assert.deepEqual(encodeLockFile(lock(item(B), item(A))), encodeLockFile(lock(item(A), item(B))));

@@ -171,12 +171,12 @@ describe('"did you mean"', () => {
   ];
   for (const [rest, message] of table) test(rest, () => void throwsWith(() => parse(rest), 'E_MANIFEST', message));
 
-  for (const key of ['charts', 'artifacts', 'files', 'verify', 'x', 'zzzzzz'])
+  for (const key of ['charts', 'artifacts', 'files', 'sbom', 'x', 'zzzzzz'])
     test(`${key} is only unknown: nothing near it is known, and a key that nothing reads would be a lie`, () => {
       throwsWith(() => parse(`images: [a]\n${key}: []`), 'E_MANIFEST', /unknown key$/);
     });
-  test('verify on an image is unknown too', () => {
-    throwsWith(() => parse('images: [{ref: a, verify: {key: k}}]'), 'E_MANIFEST', /images\[0\]\.verify: unknown key/);
+  test('what is known of the whole is not known of an image', () => {
+    throwsWith(() => parse('images: [{ref: a, trustedRoot: k}]'), 'E_MANIFEST', /images\[0\]\.trustedRoot: unknown key/);
   });
 });
 

@@ -33,5 +33,14 @@ test('every key has a description for editors, and every map is closed', () => {
   walk(schema, '');
   assert.equal(schema.$schema, 'http://json-schema.org/draft-07/schema#');
   assert.ok(schema.$id && schema.title);
-  assert.deepEqual(Object.keys(schema.properties ?? {}), ['apiVersion', 'name', 'platforms', 'images', 'imageLists', 'expires']);
+  assert.deepEqual(Object.keys(schema.properties ?? {}), [
+    'apiVersion',
+    'name',
+    'platforms',
+    'images',
+    'verify',
+    'trustedRoot',
+    'imageLists',
+    'expires',
+  ]);
 });

@@ -39,6 +39,7 @@ function planned(ref: string, blobs: string[], more: Partial<PlannedItem['entry'
     target,
     manifests: [{ descriptor: target, bytes: Buffer.from('root'), manifest }],
     blobs: blobs.map(blob),
+    evidence: [],
   };
 }
 
@@ -96,7 +97,7 @@ describe('draft of a generation', () => {
     );
     assert.deepEqual(
       predicate.files.map((f) => f.name),
-      ['lock.json', 'oci-layout'],
+      ['lock.json', 'oci-layout', 'trusted_root.json'],
     );
     assert.deepEqual(predicate.platforms, ['linux/amd64', 'linux/arm64']);
   });

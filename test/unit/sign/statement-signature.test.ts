@@ -4,7 +4,7 @@ import { describe, it } from 'node:test';
 import { parsePublicKeys } from '../../../src/sign/public-key.ts';
 import { countTrustedSignatures, requireThreshold, verifyStatementSignature } from '../../../src/sign/verify-statement.ts';
 import { rejectsWith } from '../../support/assert-code.ts';
-import { changed, freshKey, STATEMENT, signWith } from './test-keys.ts';
+import { changed, freshKey, OCCASION, STATEMENT, signWith } from './test-keys.ts';
 
 const [a, b, c] = [freshKey(), freshKey(), freshKey()];
 const trustOf = (threshold: number, ...keys: (typeof a)[]) => ({ keys: keys.map((key) => key.publicKey), threshold });
@@ -54,6 +54,7 @@ describe('a signed statement', () => {
       statementBytes: STATEMENT,
       signatures: [await fileOf(b), await fileOf(b, `${a.publicKey.keyid}.sigstore.json`)],
       trust: trustOf(1, a),
+      ...OCCASION,
     });
     assert.deepEqual(
       refused.map((item) => item.code),
@@ -64,7 +65,7 @@ describe('a signed statement', () => {
 
 describe('the threshold', () => {
   const check = async (threshold: number, trusted: (typeof a)[], signatures: { name: string; bytes: Uint8Array }[]) =>
-    requireThreshold({ statementBytes: STATEMENT, signatures, trust: trustOf(threshold, ...trusted) });
+    requireThreshold({ statementBytes: STATEMENT, signatures, trust: trustOf(threshold, ...trusted), ...OCCASION });
 
   it('is met by distinct trusted keys, and a stranger beside them does no harm', async () => {
     const { signers, refused } = await check(2, [a, b], [await fileOf(a), await fileOf(c), await fileOf(b)]);

@@ -17,6 +17,9 @@ export function freshKey(): PrivateKey & SigningKey {
 
 export const STATEMENT = Buffer.from('{"_type":"https://in-toto.io/Statement/v1","subject":[],"predicate":{"name":"lumen"}}');
 
+/** For which bundle and when a signature is checked, where neither matters: keys without terms count always. */
+export const OCCASION = { name: 'lumen', now: 0 } as const;
+
 export const signWith = (key: PrivateKey, bytes: Uint8Array = STATEMENT): Promise<Uint8Array> =>
   signStatement(createKeySigner(key), bytes);
 

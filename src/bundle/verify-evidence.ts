@@ -1,0 +1,66 @@
+import type { Descriptor } from '../core/descriptor.ts';
+import { BundleError, isBundleError } from '../core/errors.ts';
+import { LIMITS } from '../core/limits.ts';
+import { parseReference } from '../core/reference.ts';
+import { policyFor, type TrustPolicies } from '../upstream/trust-policies.ts';
+import type { Verdict } from '../upstream/verdict.ts';
+import { type EvidenceGraph, verifyImage } from '../upstream/verify-image.ts';
+import type { BlobStore } from './blob-store.ts';
+import type { Generation } from './generation.ts';
+import type { GraphManifest } from './graph.ts';
+import { throwProblems, type VerifiedContent } from './verify-content.ts';
+
+type Bundle = Readonly<{ generation: Generation; contents: readonly VerifiedContent[]; store: BlobStore }>;
+
+export const evidenceOf = ({ evidence }: VerifiedContent): EvidenceGraph[] =>
+  evidence.map(({ evidence: item, graph }) => {
+    const { manifest, bytes } = graph.manifests.at(-1) as GraphManifest;
+    return { evidence: item, manifest, bytes };
+  });
+
+export const evidenceBlobs =
+  (store: BlobStore) =>
+  (blob: Descriptor): Promise<Uint8Array> =>
+    store.readWhole(blob, LIMITS.evidenceBlobBytes);
+
+/**
+ * Verifies upstream's signatures once more, by the policies of this side and without a network: what was verified where the bundle was made is its word.
+ * @returns by reference, what was found
+ * @throws BundleError E_UNSIGNED, E_UNTRUSTED, E_SIGNATURE with every image that fails; E_TRUST_FILE when the bundle brings no root to believe
+ */
+export async function requireUpstream(
+  { generation, contents, store }: Bundle,
+  policies: TrustPolicies,
+  now: number,
+): Promise<Map<string, Verdict>> {
+  const root = policies.root === 'fromBundle' ? await rootOf(generation) : policies.root;
+  const verdicts = new Map<string, Verdict>();
+  const problems: BundleError[] = [];
+  for (const verified of contents) {
+    const { ref, digest } = verified.content;
+    try {
+      const policy = policyFor(policies, parseReference(ref));
+      const request = { digest, ref, policy, evidence: evidenceOf(verified), readBlob: evidenceBlobs(store), root, now };
+      verdicts.set(ref, await verifyImage(request));
+    } catch (error) {
+      if (!isBundleError(error)) throw error;
+      problems.push(error);
+    }
+  }
+  throwProblems(
+    problems,
+    'trust.yaml says what is demanded; get a bundle whose images are signed so, or change it knowingly; nothing was pushed',
+  );
+  return verdicts;
+}
+
+/** `trustedRoot: fromBundle`: believed because whoever wrote trust.yaml says so. */
+async function rootOf(generation: Generation) {
+  const { parseSigstoreRoot } = await import('../upstream/sigstore-root.ts');
+  if (generation.trustedRootBytes !== undefined)
+    return parseSigstoreRoot(generation.trustedRootBytes, `generations/${generation.sequence}/trusted_root.json`);
+  throw new BundleError('E_TRUST_FILE', 'trust.yaml believes the trusted root of the bundle, and this one brings none', {
+    origin: 'bundle',
+    hint: 'name a trusted_root.json under trustedRoot in trust.yaml, or let a newer version of bundle pull it',
+  });
+}

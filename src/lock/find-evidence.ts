@@ -1,0 +1,197 @@
+import type { Descriptor } from '../core/descriptor.ts';
+import { algorithmOf, type Digest } from '../core/digest.ts';
+import { BundleError, isBundleError } from '../core/errors.ts';
+import type { Evidence } from '../core/evidence.ts';
+import { byteOrder } from '../core/json.ts';
+import { LIMITS } from '../core/limits.ts';
+import { isManifestType } from '../core/media-types.ts';
+import { parseOciManifest } from '../core/oci-manifest.ts';
+import type { Reference } from '../core/reference.ts';
+import { BUNDLE_TYPE_PREFIX } from '../cosign/media-types.ts';
+import type { RegistryClient } from '../registry/client.ts';
+import { evidenceTags } from './evidence-tags.ts';
+import { readEvidence } from './read-evidence.ts';
+import type { ManifestReader } from './resolve.ts';
+
+/**
+ * Everything that is said at the origin about these manifests, and about what says it. The first subject must be known to be there.
+ * `known` is what an earlier look found: it need not be read again to know its size.
+ */
+export type EvidenceFinder = (
+  repository: Pick<Reference, 'origin' | 'repository'>,
+  subjects: readonly Digest[],
+  known?: readonly Evidence[],
+) => Promise<Evidence[]>;
+
+/** Where something may be said about a manifest: as a referrer or under cosign's tags. */
+type Where = 'everywhere' | 'referrers';
+type Subject = Readonly<{ digest: Digest; where: Where }>;
+/** What a list or a tag names; not read yet. `where` undefined: nothing is said about it in turn. */
+type Named = Readonly<{ pointer: Omit<Evidence, 'size'>; where: Where | undefined }>;
+
+type Repository = Readonly<{
+  origin: string;
+  repository: string;
+  /** What was asked of each subject: images that share one share the answers. */
+  answers: Map<string, Promise<readonly Named[]>>;
+  /** Whether it has the referrers API, once somebody has asked. */
+  api: { answer: Promise<boolean> | undefined };
+}>;
+
+/**
+ * Finds by cosign's tags and by referrers (API or fallback tag), and what refers to those in turn. Per subject that is three HEADs and one GET, and one GET
+ * per piece of evidence, whose size and digest are then those of bytes that came; what is known is asked for by HEAD, which Docker Hub does not count. Each request takes a slot of the client's for itself, so the caller
+ * must hold none.
+ *
+ * Nothing is concluded from a refusal: only 404 (and, for the API, the answers of registries without it) means that there is none.
+ * @throws BundleError (from the finder) E_AUTH, E_RATE_LIMIT, E_REGISTRY, E_NETWORK, E_OCI_MANIFEST, E_TOO_MANY_PAGES, E_LIMIT, …
+ */
+export function createEvidenceFinder(client: RegistryClient, read: ManifestReader, signal?: AbortSignal): EvidenceFinder {
+  const repositories = new Map<string, Repository>();
+  return async ({ origin, repository: name }, subjects, known = []) => {
+    const key = `${origin}/${name}`;
+    const repository = repositories.get(key) ?? { origin, repository: name, answers: new Map(), api: { answer: undefined } };
+    repositories.set(key, repository);
+    try {
+      return await walk(repository, subjects, known, { client, read, signal });
+    } catch (error) {
+      if (!isBundleError(error)) throw error;
+      throw new BundleError(error.code, `looking for signatures and other referrers: ${error.message}`, {
+        hint: error.hint ?? "that they can't be listed does not mean that there are none; run the same command again",
+        origin: error.origin,
+        cause: error,
+        detail: error.detail,
+      });
+    }
+  };
+}
+
+type Ports = Readonly<{ client: RegistryClient; read: ManifestReader; signal: AbortSignal | undefined }>;
+
+/** Level by level, so that what an origin invents is counted before it is read. */
+async function walk(
+  repository: Repository,
+  subjects: readonly Digest[],
+  known: readonly Evidence[],
+  ports: Ports,
+): Promise<Evidence[]> {
+  const before = new Map(known.map((e) => [orderOf(e), e]));
+  const found = new Map<string, Evidence>();
+  const seen = new Set<Digest>();
+  let named = 0;
+  const name = async (subject: Subject): Promise<readonly Named[]> => {
+    const answer = await namedFor(repository, subject, ports);
+    named += answer.length;
+    if (named > LIMITS.itemEvidence) throw tooMuch(repository, `more than ${LIMITS.itemEvidence} of one image`);
+    return answer;
+  };
+  let level = subjects.map((digest): Subject => ({ digest, where: 'everywhere' }));
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > LIMITS.referrerDepth) throw tooMuch(repository, `referrers of referrers, more than ${LIMITS.referrerDepth} deep`);
+    const fresh = level.filter(({ digest }) => !seen.has(digest) && seen.add(digest));
+    const lists = await Promise.all(fresh.map(name));
+    const next: Subject[] = [];
+    await Promise.all(
+      lists.flat().map(async ({ pointer, where }) => {
+        const evidence = await factsOf(repository, pointer, before.get(orderOf(pointer)), ports);
+        if (evidence === undefined) return;
+        found.set(orderOf(evidence), evidence);
+        if (where !== undefined) next.push({ digest: evidence.digest, where });
+      }),
+    );
+    level = next;
+  }
+  return [...found.values()].sort((a, b) => byteOrder(orderOf(a), orderOf(b)));
+}
+
+const tooMuch = ({ origin, repository }: Repository, why: string): BundleError =>
+  new BundleError('E_LIMIT', `${origin}/${repository}: ${why}`);
+
+const orderOf = ({ subject, tag, digest }: Named['pointer']): string => `${subject} ${tag ?? ''} ${digest}`;
+
+/** Whether asking again gave the same; both in the order that the finder gives. */
+export function isSameEvidence(a: readonly Evidence[] | undefined, b: readonly Evidence[]): boolean {
+  const text = (list: readonly Evidence[]): string => list.map((e) => `${orderOf(e)} ${e.mediaType} ${e.size}`).join('\n');
+  return a !== undefined && text(a) === text(b);
+}
+
+/** Asked once for each subject in a run, also when it fails. */
+function namedFor(repository: Repository, { digest, where }: Subject, ports: Ports): Promise<readonly Named[]> {
+  const key = `${digest} ${where}`;
+  const before = repository.answers.get(key);
+  if (before !== undefined) return before;
+  const tags = where === 'everywhere' ? evidenceTags(digest) : [];
+  const pending = Promise.all([
+    referrersOf(repository, digest, ports),
+    ...tags.map((tag) => underTag(repository, digest, tag, ports)),
+  ]).then((lists) => lists.flat());
+  repository.answers.set(key, pending);
+  return pending;
+}
+
+async function underTag({ origin, repository }: Repository, subject: Digest, tag: string, ports: Ports): Promise<Named[]> {
+  const { client, signal } = ports;
+  const head = await client.inSlot(origin, () => client.lookUp(origin, repository, tag, signal));
+  if (head === undefined) return [];
+  // What signs or attests is not signed in turn; a list of software is ("cosign sign --attachment sbom").
+  const where = tag.endsWith('.sbom') ? 'everywhere' : undefined;
+  return [{ pointer: { subject, tag, digest: head.digest, mediaType: head.mediaType }, where }];
+}
+
+/**
+ * By the API, or by the fallback tag where the repository has none. Whether it has is learned with the first subject and not for each: the first is the
+ * root of an image, which is there, so that 404 can't mean that the subject is unknown.
+ */
+async function referrersOf({ origin, repository, api }: Repository, subject: Digest, ports: Ports): Promise<Named[]> {
+  const { client, signal } = ports;
+  const ask = () => client.inSlot(origin, () => client.listReferrers(origin, repository, subject, signal));
+  const answer = async (): Promise<readonly Descriptor[]> => {
+    if (api.answer === undefined) {
+      const first = ask();
+      // sha512 may be refused with 400 where sha256 is not.
+      if (algorithmOf(subject) === 'sha256')
+        api.answer = first.then(
+          (said) => said.api,
+          () => true,
+        );
+      return (await first).descriptors;
+    }
+    if (await api.answer) return (await ask()).descriptors;
+    return client.inSlot(origin, () => client.listTaggedReferrers(origin, repository, subject, signal));
+  };
+  // What is no manifest can't refer to anything.
+  return (await answer())
+    .filter((d) => isManifestType(d.mediaType))
+    .map(({ digest, mediaType, artifactType = '' }) => ({
+      pointer: { subject, digest, mediaType },
+      // A tag of cosign's for a Sigstore bundle would sign a signature: three requests for each, and nobody makes them.
+      where: artifactType.startsWith(BUNDLE_TYPE_PREFIX) ? 'referrers' : 'everywhere',
+    }));
+}
+
+/** @returns undefined for what is listed and is not there, or is about something else */
+async function factsOf(
+  { origin, repository }: Repository,
+  pointer: Named['pointer'],
+  known: Evidence | undefined,
+  { client, read, signal }: Ports,
+): Promise<Evidence | undefined> {
+  try {
+    if (known?.mediaType === pointer.mediaType) {
+      // A tag was asked for a moment ago.
+      if (pointer.tag !== undefined) return known;
+      const head = await client.inSlot(origin, () => client.lookUp(origin, repository, pointer.digest, signal));
+      return head === undefined ? undefined : known;
+    }
+    const manifest = await client.inSlot(origin, () => readEvidence(client, read, { origin, repository }, pointer, signal));
+    const evidence = { ...pointer, size: manifest.bytes.length };
+    if (pointer.tag !== undefined) return evidence;
+    const parsed = parseOciManifest(manifest.bytes, manifest.mediaType, `${origin}/${repository}@${pointer.digest}`);
+    // A list under a tag may name anything.
+    return parsed.subject?.digest === pointer.subject ? evidence : undefined;
+  } catch (error) {
+    // Fallback indexes are kept by clients and go on naming what was deleted. A tag that was there a moment ago is another matter.
+    if (pointer.tag === undefined && isBundleError(error) && error.code === 'E_NOT_FOUND') return undefined;
+    throw error;
+  }
+}
