@@ -39,9 +39,9 @@ type Repository = Readonly<{
 }>;
 
 /**
- * Finds by cosign's tags and by referrers (API or fallback tag), and what refers to those in turn. Per subject that is three HEADs and one GET, and one GET
- * per piece of evidence, whose size and digest are then those of bytes that came; what is known is asked for by HEAD, which Docker Hub does not count. Each request takes a slot of the client's for itself, so the caller
- * must hold none.
+ * Finds by cosign's tags and by referrers (API or fallback tag), and what refers to those in turn. Per subject that is three HEADs and one GET, and
+ * one GET per piece of evidence, whose size and digest are then those of bytes that came; what is known is asked for by HEAD, which Docker Hub does
+ * not count. Each request takes a slot of the client's for itself, so the caller must hold none.
  *
  * Nothing is concluded from a refusal: only 404 (and, for the API, the answers of registries without it) means that there is none.
  * @throws BundleError (from the finder) E_AUTH, E_RATE_LIMIT, E_REGISTRY, E_NETWORK, E_OCI_MANIFEST, E_TOO_MANY_PAGES, E_LIMIT, …

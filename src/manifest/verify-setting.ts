@@ -64,8 +64,7 @@ const until = textWithout((text) =>
     ? `${shown(text)} is not a day such as 2027-01-01, or a time such as 2027-01-01T12:00:00Z`
     : undefined,
 ).meta({
-  description:
-    'The key counts for what was signed before this day (or time, UTC), or before now when no time of signing can be proved.',
+  description: 'From this day (or time, UTC) on the key counts only for what was provably signed before it.',
   examples: ['2027-01-01'],
 });
 

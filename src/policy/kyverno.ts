@@ -13,7 +13,7 @@ import { block, toYaml } from './yaml-documents.ts';
 const LISTS = ['containers', 'initContainers', 'ephemeralContainers'] as const;
 
 const COMMENT = [
-  'Kyverno 1.13 and newer. Pods run only images that are named at our registry and signed by our key.',
+  'Kyverno 1.13 to 1.19 (which warns that ClusterPolicy will go one day). Pods run only images that are named at our registry and signed by our key.',
   '',
   "In an air gap: ignoreTlog and ignoreSCT must both be there, or Kyverno asks Sigstore's servers first.",
   "Kyverno asks the registry that the pod's image names, and knows nothing of k3s' registries.yaml (containerd's mirrors).",

@@ -16,8 +16,8 @@ const COMMENT = [
   '',
   'Without this file the signatures, which are tags in the same repository (sha256-….sig), are not looked for, and everything is refused.',
   'Images are accepted under their names at our registry, and under their own names (docker.io/…) where registries.conf has it as a mirror.',
-  'In an air gap: nothing to switch off, no log is asked for. Several keys in one policy.json need skopeo 1.17, podman 5.3 or newer.',
-  'Debian 12 leaves sigstore out of its podman 4.3 and skopeo 1.9: they refuse to read such a policy.',
+  'In an air gap: nothing to switch off, no log is asked for. Several keys need containers/image 5.32.2 or newer (August 2024).',
+  'Debian 12 has sigstore disabled in its podman 4.3 and skopeo 1.9: under such a policy they refuse everything.',
   'Plain HTTP, mirrors and a CA of your own are set elsewhere: registries.conf and /etc/containers/certs.d.',
 ];
 

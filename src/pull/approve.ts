@@ -1,7 +1,14 @@
-import { addSignature, type Generation, type NamedBytes, refreshCopies, sweepGenerations } from '../bundle/generation.ts';
+import {
+  addSignature,
+  type Generation,
+  type NamedBytes,
+  refreshCopies,
+  requireFolders,
+  sweepGenerations,
+} from '../bundle/generation.ts';
 import { signatureName } from '../bundle/layout.ts';
 import { type VerifiedBundle, type VerifyOptions, verifyBundle } from '../bundle/verify.ts';
-import { BundleError, diskError } from '../core/errors.ts';
+import { BundleError, diskError, isBundleError } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { Reporter } from '../core/progress.ts';
 import { type DirectoryLock, withDirectoryLock } from '../files/directory-lock.ts';
@@ -66,14 +73,20 @@ export async function approve(request: ApproveRequest, ports: Ports): Promise<Ap
       run(request, ports, lock),
     );
   } catch (error) {
-    throw diskError(error, `signing ${directory}`);
+    const known = diskError(error, `signing ${directory}`);
+    if (!isBundleError(known) || known.code !== 'E_DISK' || known.hint !== undefined) throw known;
+    const hint = 'when the medium is read-only, -o DIR writes the signature file there';
+    throw new BundleError('E_DISK', known.message, { cause: known, origin: 'host', hint });
   }
 }
 
 async function run(request: ApproveRequest, ports: Ports, lock: DirectoryLock | undefined): Promise<Approval> {
   const { fs, signal } = ports;
   const { directory, output, trust } = request;
-  if (lock !== undefined) await sweepGenerations(fs, directory);
+  if (lock !== undefined) {
+    await requireFolders(fs, directory);
+    await sweepGenerations(fs, directory);
+  }
   const verified = await verifyBundle(fs, directory, verifyOptions(request, ports));
   const { generation } = verified;
   const there = new Map(generation.signatures.map((file) => [file.name, file.bytes]));

@@ -6,6 +6,7 @@ import type { Evidence } from '../core/evidence.ts';
 import { byteOrder } from '../core/json.ts';
 import { parseOciManifest } from '../core/oci-manifest.ts';
 import { isTag, parseReference } from '../core/reference.ts';
+import { isBundleReferrer } from '../cosign/bundle-referrer.ts';
 import { type LegacyLayer, legacyTag, mergeLegacy, parseLegacy } from '../cosign/legacy.ts';
 import { type SignedImage, signImage } from '../cosign/sign-image.ts';
 import type { SigningKey } from '../sign/signing-key.ts';
@@ -32,8 +33,13 @@ export type SignedItems = Readonly<{
 /**
  * Adds our own signatures to every image, in both of cosign's formats: on what its tag will mean, on what the origin serves, and on each platform's
  * manifest (containers/image looks at that one only, cosign at the first). cosign's tags are one per manifest and repository, so ours joins upstream's.
+ * @param alwaysBundle also where it hides upstream's legacy signatures from cosign 3
  */
-export async function signItems(planned: readonly PlannedItem[], keys: readonly SigningKey[]): Promise<SignedItems> {
+export async function signItems(
+  planned: readonly PlannedItem[],
+  keys: readonly SigningKey[],
+  alwaysBundle: boolean,
+): Promise<SignedItems> {
   const made = new Map<Digest, Uint8Array>();
   const warnings: string[] = [];
   const items = [...planned];
@@ -43,7 +49,7 @@ export async function signItems(planned: readonly PlannedItem[], keys: readonly 
     for (const [digest, subject] of subjectsOf(inside)) {
       const signed = await signByAll(keys, subject, made);
       const found = inside.flatMap((item) => item.evidence.filter((e) => e.evidence.subject === digest));
-      const { evidence, warning } = join(digest, signed, found, made);
+      const { evidence, warning } = join(digest, signed, found, made, alwaysBundle);
       if (warning !== undefined) warnings.push(`${repository}@${digest}: ${warning}`);
       ours.set(digest, evidence);
     }
@@ -106,30 +112,40 @@ function carried(
   return { evidence, graph: { manifests: [node], blobs: [...new Map(blobs.map((b) => [b.digest, b])).values()] } };
 }
 
-/** What is said about one manifest by upstream (as several references found it) and by us, each thing once. */
+/**
+ * What is said about one manifest by upstream (as several references found it) and by us, each thing once.
+ *
+ * Where upstream has legacy signatures alone, ours is legacy too: cosign 3 reads either all bundles or all legacy signatures of an image, and one bundle
+ * of ours would make it blind for what upstream signed.
+ */
 function join(
   subject: Digest,
   ours: Signed,
   found: readonly CarriedEvidence[],
   made: Map<Digest, Uint8Array>,
+  always: boolean,
 ): { evidence: CarriedEvidence[]; warning?: string } {
-  const all = new Map<string, CarriedEvidence>();
-  for (const e of [...found, ...ours.referrers]) all.set(`${e.evidence.tag ?? ''} ${e.evidence.digest}`, e);
+  const distinct = (list: readonly CarriedEvidence[]): CarriedEvidence[] => [
+    ...new Map(list.map((e) => [`${e.evidence.tag ?? ''} ${e.evidence.digest}`, e])).values(),
+  ];
   const tag = legacyTag(subject, 'sig');
   // cosign knows sha256 only: a tag for sha512 would be too long.
-  if (!isTag(tag)) return { evidence: [...all.values()] };
-  const bases = [...all.values()].filter((e) => e.evidence.tag === tag);
+  if (!isTag(tag)) return { evidence: distinct([...found, ...ours.referrers]) };
+  const bases = distinct(found.filter((e) => e.evidence.tag === tag));
+  const others = found.filter((e) => e.evidence.tag !== tag);
   const merged = mergeSignatures(bases, ours.layers);
   if (merged === 'unmergeable')
     return {
-      evidence: [...all.values()],
+      evidence: distinct([...found, ...ours.referrers]),
       warning: `what the origin has under ${tag} is no list of signatures: ours is there as a Sigstore bundle only`,
     };
-  if (merged === undefined) return { evidence: [...all.values()] };
+  const bundles = !always && bases.length > 0 && !others.some(isBundle) ? [] : ours.referrers;
+  if (merged === undefined) return { evidence: distinct([...others, ...bases.slice(0, 1), ...bundles]) };
   for (const { digest, bytes } of [merged.config, merged.manifest]) made.set(digest, bytes);
-  const others = [...all.values()].filter((e) => e.evidence.tag !== tag);
-  return { evidence: [...others, carried(subject, tag, merged.manifest)] };
+  return { evidence: distinct([...others, carried(subject, tag, merged.manifest), ...bundles]) };
 }
+
+const isBundle = ({ graph }: CarriedEvidence): boolean => isBundleReferrer((graph.manifests.at(-1) as GraphManifest).manifest);
 
 /** undefined when there is nothing to add to the one that is there. */
 function mergeSignatures(

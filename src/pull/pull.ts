@@ -50,6 +50,8 @@ export type PullRequest = Readonly<{
   rehash?: boolean;
   /** Make a generation even when nothing changed: `expires` then counts from `created` anew. */
   renew?: boolean;
+  /** Sign as a Sigstore bundle also where upstream has legacy signatures alone, which cosign 3 then does not see by itself. */
+  alwaysBundle?: boolean;
   /** What the manifest demands of upstream's signatures. Absent: nothing is demanded, and the statement says so. */
   upstream?: UpstreamDemands;
 }>;
@@ -134,7 +136,11 @@ async function fill(
   const known = new Map<Digest, Uint8Array>();
   const fetched = await planAll(request, ports, store, trusted, known);
   const keys = await request.keys;
-  const { items: planned, made, warnings } = await signItems(fetched, await withKnownSignatures(keys, previous, store));
+  const {
+    items: planned,
+    made,
+    warnings,
+  } = await signItems(fetched, await withKnownSignatures(keys, previous, store), request.alwaysBundle ?? false);
   for (const text of warnings) report({ type: 'warning', text });
   const jobs = jobsOf(planned, known, made);
   const missing = await missingJobs(jobs, store);

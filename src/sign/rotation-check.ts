@@ -21,15 +21,11 @@ export type RotationStatus = Readonly<{
  */
 export async function rotationStatus(rotation: Rotation, now: number): Promise<RotationStatus> {
   const signatures = rotation.signatures.map((bytes, i) => ({ name: `signature ${i + 1}`, bytes }));
-  const side = async ({ threshold, ...document }: TrustDocument) => {
-    const trust = { keys: trustedKeysOf({ ...document, threshold }), threshold };
-    const count = await countTrustedSignatures({
-      statementBytes: rotation.statementBytes,
-      signatures,
-      trust,
-      name: undefined,
-      now,
-    });
+  const { statementBytes } = rotation;
+  const side = async (document: TrustDocument) => {
+    const { threshold } = document;
+    const trust = { keys: trustedKeysOf(document), threshold };
+    const count = await countTrustedSignatures({ statementBytes, signatures, trust, name: undefined, now });
     const broken = count.refused.find((item) => item.code === 'E_SIGNATURE');
     if (broken === undefined) return { ...count, threshold };
     throw new BundleError('E_SIGNATURE', `the rotation to version ${rotation.to.version}: ${broken.reason}`, {

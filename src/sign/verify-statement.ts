@@ -162,13 +162,13 @@ function untrusted(count: SignatureCount, { trust, name, now }: Signed): BundleE
   });
 }
 
-function tooFew({ signers, refused }: SignatureCount, { threshold }: Signed['trust']): BundleError {
+function tooFew({ signers, refused }: SignatureCount, { keys, threshold }: Signed['trust']): BundleError {
   const others = refused.length === 0 ? '' : `; not counted: ${reasons(refused)}`;
-  const by = signers.map(shortKeyid).join(', ');
+  const by = signers.map((keyid) => keyLabel(keys.find((key) => key.keyid === keyid) ?? { keyid })).join(', ');
   return new BundleError('E_THRESHOLD', `signed by ${signers.length} of the trusted keys (${by}), want ${threshold}${others}`, {
     origin: 'bundle',
     detail: { signers, threshold, refused },
-    hint: 'let the missing approvers sign and carry their *.sigstore.json files too',
+    hint: 'let the missing approvers sign it (`bundle sign`) and carry their *.sigstore.json files too',
   });
 }
 

@@ -314,10 +314,7 @@ describe('times and certificates', () => {
   });
 
   test('a root with logs of certificates demands a proof of them', async () => {
-    const root = sigstore.root((json) => {
-      json.ctlogs = json.tlogs.slice(0, 1);
-    });
-    await refuses(keyless(), 'E_SIGNATURE', /SCTs/, KEYLESS, root);
+    await refuses(keyless(), 'E_SIGNATURE', /SCTs/, KEYLESS, sigstore.rootWithCtlog(stranger));
   });
 
   test('a certificate for something else than code, of an authority, or with two names, is refused', async () => {
@@ -422,6 +419,34 @@ describe('damage and excess', () => {
       await refuses(bundlePiece(bundle), 'E_SIGNATURE', /./, policy);
       await refuses(bundlePiece(bundle), 'E_SIGNATURE', /./);
     });
+
+  test('a legacy signature with a damaged certificate, log entry or timestamp is broken', async () => {
+    const payload = payloadOf(IMAGE);
+    const signature = sign('sha256', payload, key.privateKey);
+    const logID = 'a'.repeat(64);
+    const entry = (change: Json): string =>
+      JSON.stringify({
+        SignedEntryTimestamp: 'AAAA',
+        Payload: { body: 'e30=', integratedTime: 1, logIndex: 0, logID, ...change },
+      });
+    for (const [annotation, value] of [
+      ['certificate', 'garbage'],
+      ['certificate', '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n'],
+      ['certificate', pemOf(key.publicKey)],
+      ['bundle', 'garbage'],
+      ['bundle', '{}'],
+      ['bundle', entry({ body: 'not base64' })],
+      ['bundle', entry({ body: 'AAAA' })],
+      ['bundle', entry({ integratedTime: -1 })],
+      ['bundle', entry({ logIndex: '0' })],
+      ['bundle', entry({ logID: 'x' })],
+      ['rfc3161timestamp', '{"SignedRFC3161Timestamp":7}'],
+      ['rfc3161timestamp', '{"SignedRFC3161Timestamp":"AAAA"}'],
+    ] as const) {
+      const piece = taggedPiece('sig', [simpleLayer(payload, signature, { [`dev.sigstore.cosign/${annotation}`]: value })]);
+      await refuses(piece, 'E_SIGNATURE', /./, policy);
+    }
+  });
 
   test('bytes that are not those of the digest are refused, though the reader gave them', async () => {
     const piece = bundlePiece(keyedBundle(key.privateKey));

@@ -262,3 +262,18 @@ describe("upstream's signatures", () => {
     assert.equal(await bundlesBy(j.target, repository, image.digest, j.key.pub), 1);
   });
 });
+
+describe("upstream's legacy signatures alone", () => {
+  test('get no bundle beside them, because cosign 3 would then pass them over; --always-bundle makes one', async (t) => {
+    const { j, origin, image, ref, file, repository } = await withIndex(t);
+    await putSignature(origin, 'team/app', image.digest, 'upstream');
+    await j.pull(file);
+    assert.equal((await j.load()).code, 0);
+    assert.deepEqual(await legacyNames(j.target, repository, image.digest, j.key.pub), [ref]);
+    assert.equal(await bundlesBy(j.target, repository, image.digest, j.key.pub), 0);
+    assert.equal(await bundlesBy(j.target, repository, image.children[0]?.digest as Digest, j.key.pub), 1);
+    await j.pull(file, '--always-bundle');
+    assert.equal((await j.load()).code, 0);
+    assert.equal(await bundlesBy(j.target, repository, image.digest, j.key.pub), 1);
+  });
+});

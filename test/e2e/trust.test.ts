@@ -1,6 +1,6 @@
 /** The air-gapped side decides whom it trusts: documents, approvers, rotation, by the command line from end to end. */
 import assert from 'node:assert/strict';
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { nodeFileSystem } from '../../src/files/node-file-system.ts';
@@ -129,6 +129,13 @@ describe('two-person approval', () => {
     writeFileSync(own, '{}');
     await refused('E_SIGNATURE');
     assert.equal(readFileSync(own, 'utf8'), '{}');
+    // Through a link it would clear up and write somewhere else.
+    const elsewhere = j.path('elsewhere');
+    renameSync(join(j.bundle, 'generations'), elsewhere);
+    symlinkSync(elsewhere, join(j.bundle, 'generations'));
+    mkdirSync(join(elsewhere, '.tmp-precious'));
+    await refused('E_NOT_REGULAR');
+    assert.ok(existsSync(join(elsewhere, '.tmp-precious')));
   });
 
   it('of a medium that can not be written goes into a file, and is added where it can', async (t) => {
@@ -163,6 +170,11 @@ describe('two-person approval', () => {
     writeFileSync(damaged, readFileSync(file, 'utf8').replace(/"sig":"MEU|"sig":"MEQ|"sig":"MEY/, '"sig":"AAA'));
     assert.notDeepEqual(readFileSync(damaged), readFileSync(file));
     assert.match((await j.run(['sign', j.bundle, '--signature', damaged, '--trust', trust])).stderr, /E_SIGNATURE/);
+
+    const readOnly = createFaultFileSystem(nodeFileSystem, { fail: 'EROFS', at: 1, forever: true });
+    const told = await j.run(['sign', j.bundle, '--key', ben.key], { fs: readOnly });
+    assert.equal(told.code, 7);
+    assert.match(told.stderr, /-o DIR writes the signature file there/);
 
     // Under any name: what it is called on the way does not matter.
     renameSync(file, j.path('from-ben.json'));
@@ -310,6 +322,7 @@ describe('bundle trust', () => {
     assert.equal(made.fingerprint, elsewhere.fingerprint);
     assert.deepEqual((await init(s)).version, 1);
     const shown = await j.run(['trust', 'show', trust]);
+    assert.equal((await j.run(['trust', 'show', join(trust, 'trust.json')])).stdout, shown.stdout);
     const spoken = made.fingerprint.slice('sha256:'.length).replace(/.{8}(?=.)/g, '$& ');
     for (const text of ['version 1: 2 of 2 keys', 'anna', 'ben', spoken]) assert.ok(shown.stdout.includes(text), shown.stdout);
     const added = await j.run(['trust', 'add', trust, `carla=${carla.pub}`, '--until', '2027-12-31', '--for-bundle', 'lab']);

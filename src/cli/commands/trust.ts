@@ -1,3 +1,4 @@
+import { basename, dirname } from 'node:path';
 import { BundleError } from '../../core/errors.ts';
 import type { KeyToAdd } from '../../sign/trust-change.ts';
 import type { CommandDefinition } from '../command.ts';
@@ -48,10 +49,11 @@ export const trustShowCommand: CommandDefinition = {
   options: ['state'],
   examples: [['$0 trust show /etc/bundle/trust', 'read the fingerprint out to the one who set it up']],
   async run(args, context) {
-    const path = String(args.path);
+    const { loadTrustPath, TRUST_FILE } = await import('../../sign/trust.ts');
+    const named = String(args.path);
+    const path = basename(named) === TRUST_FILE ? dirname(named) : named;
     const now = await timeFor(args, context);
-    if ((await context.fs.stat(path))?.kind === 'file') return showRotation(path, now, args, context);
-    const { loadTrustPath } = await import('../../sign/trust.ts');
+    if (path.endsWith('.json')) return showRotation(path, now, args, context);
     const { document, keys, threshold } = await loadTrustPath(context.fs, path);
     const { printTrust } = await import('../render/trust.ts');
     if (document !== undefined) printTrust(document, now, args, context);

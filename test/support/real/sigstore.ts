@@ -1,5 +1,5 @@
 /**
- * A whole keyless Sigstore on 127.0.0.1, and the real cosign as its user: an OIDC issuer, Fulcio, Rekor v2 and a timestamp server, a
+ * A whole keyless Sigstore on 127.0.0.1 with the real cosign as its user: an OIDC issuer, Fulcio, Rekor v2, a timestamp server, a
  * trusted root and signing configurations. No certificate transparency log.
  * Needs `scripts/interop/install.sh cosign cosign-2 fulcio rekor-server timestamp-server`.
  */

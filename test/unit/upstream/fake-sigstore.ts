@@ -12,7 +12,7 @@ const sha256 = (...data: readonly (Uint8Array | string)[]): Buffer => {
 };
 const b64 = (bytes: Uint8Array | string): string => Buffer.from(bytes as Uint8Array).toString('base64');
 
-type Pair = Readonly<{ privateKey: KeyObject; publicKey: KeyObject; spki: Buffer }>;
+export type Pair = Readonly<{ privateKey: KeyObject; publicKey: KeyObject; spki: Buffer }>;
 
 export function ecPair(namedCurve = 'P-256'): Pair {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve });
@@ -27,6 +27,7 @@ const extension = (id: string, value: Uint8Array, critical = false): Buffer =>
   seq(oid(id), ...(critical ? [yes()] : []), octets(value));
 
 type CertificateSpec = Readonly<{
+  serial: Buffer;
   subject: string;
   issuer: string;
   key: Buffer;
@@ -36,11 +37,12 @@ type CertificateSpec = Readonly<{
   extensions: readonly Buffer[];
 }>;
 
-function certificate(spec: CertificateSpec): { der: Buffer; serial: Buffer } {
-  const serial = Buffer.concat([Buffer.from([0x42]), randomBytes(15)]);
-  const tbs = seq(
+const newSerial = (): Buffer => Buffer.concat([Buffer.from([0x42]), randomBytes(15)]);
+
+const toBeSigned = (spec: CertificateSpec): Buffer =>
+  seq(
     explicit(0, int(2)),
-    int(serial),
+    int(spec.serial),
     ECDSA_SHA256,
     name(spec.issuer),
     seq(time(spec.from), time(spec.until)),
@@ -48,7 +50,33 @@ function certificate(spec: CertificateSpec): { der: Buffer; serial: Buffer } {
     spec.key,
     explicit(3, seq(...spec.extensions)),
   );
-  return { der: seq(tbs, ECDSA_SHA256, bits(sign('sha256', tbs, spec.signer))), serial };
+
+function certificate(spec: CertificateSpec): Buffer {
+  const tbs = toBeSigned(spec);
+  return seq(tbs, ECDSA_SHA256, bits(sign('sha256', tbs, spec.signer)));
+}
+
+const uint = (bytes: number, value: number): Buffer => {
+  const buffer = Buffer.alloc(bytes);
+  buffer.writeUIntBE(value, Math.max(0, bytes - 6), Math.min(6, bytes));
+  return buffer;
+};
+
+/** A log's promise to show the certificate (RFC 6962 sections 3.2 and 3.3), as an extension of it. */
+function certificateTimestamp(spec: CertificateSpec, issuer: Buffer, log: Pair, at: number): Buffer {
+  const tbs = toBeSigned(spec);
+  const signed = Buffer.concat([uint(2, 0), uint(8, at), uint(2, 1), sha256(issuer), uint(3, tbs.length), tbs, uint(2, 0)]);
+  const signature = sign('sha256', signed, log.privateKey);
+  const sct = Buffer.concat([
+    uint(1, 0),
+    sha256(log.spki),
+    uint(8, at),
+    uint(2, 0),
+    Buffer.from([4, 3]),
+    uint(2, signature.length),
+    signature,
+  ]);
+  return extension('1.3.6.1.4.1.11129.2.4.2', octets(Buffer.concat([uint(2, sct.length + 2), uint(2, sct.length), sct])));
 }
 
 const CA_EXTENSIONS = [extension('2.5.29.19', seq(yes()), true), extension('2.5.29.15', bits(Buffer.from([0x06]), 1), true)];
@@ -76,6 +104,8 @@ export type LeafSpec = Partial<
     from: number;
     until: number;
     curve: string;
+    /** The log of certificates that has seen it. */
+    ctlog: Pair;
   }>
 >;
 export type Leaf = Pair & Readonly<{ der: Buffer }>;
@@ -91,6 +121,7 @@ export function createFakeSigstore() {
   const logs = { rekor1: ecPair(), rekor2: ecPair() };
   const always = { from: SIGNED_AT - 1000 * DAY, until: SIGNED_AT + 1000 * DAY };
   const caCertificate = certificate({
+    serial: newSerial(),
     subject: 'ca',
     issuer: 'ca',
     key: ca.spki,
@@ -98,7 +129,9 @@ export function createFakeSigstore() {
     ...always,
     extensions: CA_EXTENSIONS,
   });
+  const tsaSerial = newSerial();
   const tsaCertificate = certificate({
+    serial: tsaSerial,
     subject: 'tsa',
     issuer: 'ca',
     key: tsa.spki,
@@ -114,7 +147,8 @@ export function createFakeSigstore() {
       spec.oldIssuer === undefined
         ? extension('1.3.6.1.4.1.57264.1.8', spec.issuer ?? utf8(ISSUER))
         : extension('1.3.6.1.4.1.57264.1.1', Buffer.from(spec.oldIssuer));
-    const made = certificate({
+    const made: CertificateSpec = {
+      serial: newSerial(),
       subject: '',
       issuer: 'ca',
       key: pair.spki,
@@ -127,8 +161,9 @@ export function createFakeSigstore() {
         issuer,
         ...(spec.ca === true ? CA_EXTENSIONS : []),
       ],
-    });
-    return { ...pair, der: made.der };
+    };
+    const shown = spec.ctlog === undefined ? [] : [certificateTimestamp(made, ca.spki, spec.ctlog, made.from)];
+    return { ...pair, der: certificate({ ...made, extensions: [...made.extensions, ...shown] }) };
   }
 
   /** A timestamp response (RFC 3161) over a signature. */
@@ -140,7 +175,7 @@ export function createFakeSigstore() {
     ]);
     const signer = seq(
       int(1),
-      seq(name('ca'), int(tsaCertificate.serial)),
+      seq(name('ca'), int(tsaSerial)),
       SHA256,
       explicit(0, attributes),
       ECDSA_SHA256,
@@ -197,15 +232,22 @@ export function createFakeSigstore() {
     const json: RootJson = {
       mediaType: 'application/vnd.dev.sigstore.trustedroot+json;version=0.1',
       tlogs: [log('rekor1'), log('rekor2')],
-      certificateAuthorities: [authority(caCertificate.der)],
+      certificateAuthorities: [authority(caCertificate)],
       ctlogs: [],
-      timestampAuthorities: [authority(tsaCertificate.der, caCertificate.der)],
+      timestampAuthorities: [authority(tsaCertificate, caCertificate)],
     };
     change(json);
     return Buffer.from(JSON.stringify(json));
   }
 
-  return { leaf, timestamp, entry, root, tsaKey: tsa, caKey: ca, logKeys: logs };
+  /** A root that demands that certificates were shown in this log. */
+  const rootWithCtlog = (log: Pair): Buffer =>
+    root((json) => {
+      const publicKey = { ...json.tlogs[0]?.publicKey, rawBytes: b64(log.spki) };
+      json.ctlogs = [{ baseUrl: 'https://ct.example.test', publicKey, logId: { keyId: b64(sha256(log.spki)) } }];
+    });
+
+  return { leaf, timestamp, entry, root, rootWithCtlog };
 }
 
 export type LogJson = Json & { publicKey: Json & { validFor?: Validity } };

@@ -103,6 +103,13 @@ describe('keyless', () => {
     await rejectsWith(ask({ policy: KEYLESS, pieces: [bare], root }), 'E_SIGNATURE', /timestamp/);
   });
 
+  test('a root with logs of certificates, as the public one, takes a certificate that one of them has seen', async () => {
+    const [ctlog, another] = [ecPair(), ecPair()];
+    const pieces = [bundlePiece(keylessBundle(sigstore, IMAGE, { leaf: sigstore.leaf({ ctlog }) }))];
+    assert.equal((await ask({ policy: KEYLESS, pieces, root: sigstore.rootWithCtlog(ctlog) })).result, 'verified');
+    await rejectsWith(ask({ policy: KEYLESS, pieces, root: sigstore.rootWithCtlog(another) }), 'E_SIGNATURE', /SCT/);
+  });
+
   test('the identity may be a mail address, a URL or a user name', async () => {
     for (const [name, identity] of [
       [mail('dev@example.test'), 'dev@example.test'],
