@@ -94,7 +94,7 @@ async function checkCopies(fs: FileSystem, directory: string, generation: Genera
   if (expected.some((name) => !signatures.includes(name))) stale = true;
   return stale
     ? [
-        'the copies at the top of the bundle are older than its newest generation or not all there; the next "bundle pull" makes them anew',
+        'the copies at the top of the bundle are older than its newest generation or not all there; the next "bundle pull" or "bundle sign" makes them anew',
       ]
     : [];
 }

@@ -42,6 +42,8 @@ export type VerifyOptions = Readonly<{
   policies?: TrustPolicies | undefined;
   /** Milliseconds since 1970; never earlier than the newest `created` the caller has seen. */
   now: number;
+  /** An expired generation passes: for looking at what is kept to go back to. */
+  allowExpired?: boolean;
   name?: string | undefined;
   /** False: blobs that are no manifest are checked by size only, because whoever reads them hashes them (serve). Default true. */
   hashBlobs?: boolean;
@@ -162,7 +164,7 @@ function requireFacts(generation: Generation, options: VerifyOptions): void {
   }
   if (options.name !== undefined && options.name !== name)
     throw new BundleError('E_WRONG_NAME', `this is the bundle "${name}", wanted is "${options.name}"`, { origin: 'bundle' });
-  if (expires !== undefined && Date.parse(expires) <= options.now) {
+  if (expires !== undefined && options.allowExpired !== true && Date.parse(expires) <= options.now) {
     throw new BundleError('E_EXPIRED', `generation ${sequence} of "${name}" expired at ${expires}`, {
       origin: 'bundle',
       hint: "bring a newer generation across; if this machine's clock is wrong, set it",

@@ -24,7 +24,9 @@ export const OPTIONS = {
   'source-mirror': list('fetch an origin through a proxy registry: docker.io=https://mirror.corp/v2/hub; repeatable'),
   concurrency: text('transfers at once (default 8)'),
   'per-host': text('transfers at once per host (default: the same)'),
-  key: list('private key to sign with: FILE, env://NAME or "exec:PROGRAM ARG" (docs/signer-protocol.md); for policy the public key; repeatable'),
+  key: list(
+    'private key to sign with: FILE, env://NAME or "exec:PROGRAM ARG" (docs/signer-protocol.md); for policy the public key; repeatable',
+  ),
   'key-password-file': text("file with the key's password (or BUNDLE_KEY_PASSWORD, COSIGN_PASSWORD, or a prompt)"),
   unsigned: flag('pull without signing; load will refuse it until it is signed'),
   'always-bundle': flag(

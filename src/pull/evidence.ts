@@ -9,6 +9,7 @@ import { byteOrder } from '../core/json.ts';
 import { parseReference } from '../core/reference.ts';
 import { readAll, verified } from '../core/verified.ts';
 import type { LockItem } from '../lock/lock-file.ts';
+import { readEvidence } from '../lock/read-evidence.ts';
 import type { ManifestReader } from '../lock/resolve.ts';
 import type { RegistryClient } from '../registry/client.ts';
 
@@ -16,12 +17,21 @@ import type { RegistryClient } from '../registry/client.ts';
  * Reads what the lock says there is about an image. It was there when it was locked: gone since is an error, never "unsigned".
  * @throws BundleError E_NOT_FOUND, E_OCI_MANIFEST, E_NETWORK, …
  */
-export async function planEvidence(item: LockItem, read: ManifestReader): Promise<CarriedEvidence[]> {
-  const { origin, repository } = parseReference(item.ref);
+export async function planEvidence(
+  item: LockItem,
+  read: ManifestReader,
+  client: RegistryClient,
+  signal?: AbortSignal,
+): Promise<CarriedEvidence[]> {
+  const ref = parseReference(item.ref);
   const carried: CarriedEvidence[] = [];
   for (const evidence of item.evidence ?? []) {
     try {
-      const graph = await walkGraph(evidence, { read: async (d) => (await read(origin, repository, d)).bytes });
+      const readRoot = async (d: Descriptor): Promise<Uint8Array> =>
+        d.digest === evidence.digest
+          ? (await readEvidence(client, read, ref, evidence, signal)).bytes
+          : (await read(ref.origin, ref.repository, d)).bytes;
+      const graph = await walkGraph(evidence, { read: readRoot });
       carried.push({ evidence, graph });
     } catch (error) {
       if (!isBundleError(error) || error.code !== 'E_NOT_FOUND') throw error;

@@ -9,7 +9,7 @@ import { LIMITS } from '../core/limits.ts';
 import { isIndexType } from '../core/media-types.ts';
 import { parseReference, type Reference } from '../core/reference.ts';
 import type { LockItem } from '../lock/lock-file.ts';
-import { createManifestReader, type ManifestReader, select } from '../lock/resolve.ts';
+import { type ManifestReader, select } from '../lock/resolve.ts';
 import type { Selection } from '../lock/select-platforms.ts';
 import type { ImageEntry } from '../manifest/manifest.ts';
 import type { RegistryClient } from '../registry/client.ts';
@@ -40,13 +40,7 @@ export const neededBy = ({ manifests, blobs, evidence }: PlannedItem): { manifes
  * Reads manifests from the bundle where they are, else from the origin.
  * @param trusted blobs believed by size; one that turns out damaged here is taken out, so that it is written again
  */
-export function createStoreFirstReader(
-  client: RegistryClient,
-  store: BlobStore,
-  trusted: Map<Digest, number>,
-  signal?: AbortSignal,
-): ManifestReader {
-  const remote = createManifestReader(client, signal);
+export function createStoreFirstReader(remote: ManifestReader, store: BlobStore, trusted: Map<Digest, number>): ManifestReader {
   return async (origin, repository, wanted): Promise<FetchedManifest> => {
     const local = await readLocal(store, wanted.digest, trusted);
     if (local !== undefined) return { digest: wanted.digest, mediaType: wanted.mediaType, bytes: local };
@@ -68,7 +62,13 @@ async function readLocal(store: BlobStore, digest: Digest, trusted: Map<Digest, 
 }
 
 /** @throws BundleError E_LOCK when the lock and the content disagree; E_OCI_MANIFEST, E_NOT_FOUND, E_NETWORK, … */
-export async function planItem(entry: ImageEntry, item: LockItem, read: ManifestReader): Promise<PlannedItem> {
+export async function planItem(
+  entry: ImageEntry,
+  item: LockItem,
+  read: ManifestReader,
+  client: RegistryClient,
+  signal?: AbortSignal,
+): Promise<PlannedItem> {
   const ref = parseReference(item.ref);
   const readBytes =
     (derived?: Selection['derived']) =>
@@ -76,7 +76,7 @@ export async function planItem(entry: ImageEntry, item: LockItem, read: Manifest
       derived !== undefined && d.digest === item.targetDigest ? derived.bytes : (await read(ref.origin, ref.repository, d)).bytes;
   const original: Descriptor = { mediaType: item.mediaType, digest: item.digest, size: item.size };
   const selection = await selectAgain(entry, item, ref, read);
-  const evidence = await planEvidence(item, read);
+  const evidence = await planEvidence(item, read, client, signal);
   if (selection === undefined || item.form === 'whole') {
     const graph = await walkGraph(original, { read: readBytes() });
     return { entry, item, target: original, ...graph, evidence };

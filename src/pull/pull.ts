@@ -17,6 +17,7 @@ import { formatReference } from '../core/reference.ts';
 import { type DirectoryLock, withDirectoryLock } from '../files/directory-lock.ts';
 import type { FileSystem } from '../files/file-system.ts';
 import { type LockFile, newestResolution } from '../lock/lock-file.ts';
+import { createManifestReader, type ManifestReader } from '../lock/resolve.ts';
 import type { Manifest } from '../manifest/manifest.ts';
 import type { RegistryClient } from '../registry/client.ts';
 import type { SigningKey } from '../sign/signing-key.ts';
@@ -66,6 +67,8 @@ export type UpstreamDemands = Readonly<{
 export type PullPorts = Readonly<{
   fs: FileSystem;
   client: RegistryClient;
+  /** The reader that made the lock just now, if any: what it has read is not fetched again. */
+  readManifest?: ManifestReader;
   report: Reporter;
   signal?: AbortSignal;
   /** Milliseconds since 1970; default: the clock. Only for saying that a bundle is expired or soon will be. */
@@ -243,7 +246,8 @@ async function planAll(
   known: Map<Digest, Uint8Array>,
 ): Promise<PlannedItem[]> {
   const { client, report } = ports;
-  const read = createStoreFirstReader(client, store, trusted, ports.signal);
+  const remote = ports.readManifest ?? createManifestReader(client, ports.signal);
+  const read = createStoreFirstReader(remote, store, trusted);
   const readBlob = createEvidenceBlobReader(client, store, known, ports.signal);
   const items = new Map(request.lock.items.map((i) => [i.ref, i]));
   const settled = await Promise.allSettled(
@@ -252,7 +256,7 @@ async function planAll(
       const item = items.get(ref);
       if (item === undefined) throw new BundleError('E_LOCK_STALE', `${ref} is not in the lock`, { hint: 'run "bundle lock"' });
       return client.inSlot(entry.ref.origin, async () => {
-        const one = await planItem(entry, item, read);
+        const one = await planItem(entry, item, read, client, ports.signal);
         return { ...one, verdict: await verifyUpstream(one, request.upstream, readBlob, (ports.now ?? Date.now)()) };
       });
     }),

@@ -23,9 +23,9 @@ function formatOf({ mediaType }: Descriptor): SignatureFormat | undefined {
 }
 
 /**
- * Every signature in the evidence of one manifest. The layers say what they are: the artifact type above them is wrong in what cosign 3 writes at
- * registries without a referrers API, and cosign's experiments kept `.sig` layers in referrers. In an order that does not depend on how they were listed, so that
- * the same evidence has the same verdict.
+ * Every signature in the evidence of one manifest. The layers say what they are: the artifact type above them is wrong in what cosign 3
+ * writes at registries without a referrers API, and cosign's experiments kept `.sig` layers in referrers. In an order that does not depend on
+ * how they were listed, so that the same evidence has the same verdict.
  */
 export function candidatesOf(evidence: readonly EvidenceGraph[], digest: Digest): Candidate[] {
   return evidence

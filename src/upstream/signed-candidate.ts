@@ -8,6 +8,7 @@ import { LIMITS } from '../core/limits.ts';
 import { parseSimpleSigning } from '../cosign/simple-signing.ts';
 import type { Candidate } from './candidate.ts';
 import { legacyAttestationBundle, legacySignatureBundle } from './legacy-bundle.ts';
+import { stampedOver } from './signature-content.ts';
 import { isAbout, parseSignedStatement } from './statement-subject.ts';
 
 /** A signature that was read and not yet verified. */
@@ -64,8 +65,10 @@ async function open(candidate: Candidate, bytes: Uint8Array, what: string): Prom
   ]);
   const bundle = bundleFromJSON(bundleJson(candidate, bytes, what));
   requireFewWitnesses(bundle, what);
-  const entity = toSignedEntity(bundle, Buffer.from(bytes));
-  const common = { candidate, signature: entity.signature.signature, signer: signerOf(entity), entity };
+  const artifact = Buffer.from(bytes);
+  const read = toSignedEntity(bundle, artifact);
+  const entity = candidate.format === 'attestation' ? stampedOver(read, artifact) : read;
+  const common = { candidate, signature: read.signature.signature, signer: signerOf(read), entity };
   if (bundle.content.$case === 'messageSignature') {
     if (candidate.format !== 'legacy') throw refused(what, 'signs a file, not a statement about an image');
     const claim = parseSimpleSigning(bytes, what);

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isSystemError } from '../core/errors.ts';
@@ -47,14 +47,31 @@ export async function fetchTrustedRoot(
 
 async function fetchInto({ url, initialRoot }: TufRepository, cachePath: string, retries: number): Promise<Uint8Array> {
   const { initTUF } = await import('@sigstore/tuf');
+  const forceInit = await rootIsCutOff(url, cachePath);
   const client = await initTUF({
     mirrorURL: url.replace(/\/+$/, ''),
     cachePath,
+    forceInit,
     ...(initialRoot === undefined ? {} : { rootPath: initialRoot }),
     retry: { retries },
     timeout: TIMEOUT_MS,
   });
   return Buffer.from(await client.getTarget(TARGET));
+}
+
+/**
+ * The library writes its files in place. One that a crash cut off would stop every refresh from then on, so it starts again from the first root;
+ * the versions of the other roles stay remembered.
+ */
+async function rootIsCutOff(url: string, cachePath: string): Promise<boolean> {
+  const { host, pathname } = new URL(url);
+  const folder = encodeURIComponent(host + pathname.replace(/\/+$/, ''));
+  try {
+    JSON.parse(await readFile(join(cachePath, folder, 'root.json'), 'utf8'));
+    return false;
+  } catch (error) {
+    return error instanceof SyntaxError;
+  }
 }
 
 /** The trusted root that was current when this version of `@sigstore/tuf` was made; undefined for a repository that it does not know. */

@@ -1,6 +1,7 @@
 import { BundleError } from '../core/errors.ts';
 import { shortKeyid } from '../sign/public-key.ts';
 import type { PolicyKey, VerifyPolicy } from './policy.ts';
+import { contentWith } from './signature-content.ts';
 import type { SignedCandidate } from './signed-candidate.ts';
 import type { SigstoreRoot } from './sigstore-root.ts';
 import { verifiesWith } from './upstream-key.ts';
@@ -55,20 +56,13 @@ async function verifiedTime({ entity }: SignedCandidate, key: PolicyKey, root: S
   const times = claimedTimes(entity);
   if (entity.key.$case !== 'public-key' || times.length === 0) return undefined;
   const { Verifier } = await import('@sigstore/verify');
-  const { signature } = entity;
   try {
     const material = { ...materialAt(root.material, times), publicKey: () => ({ publicKey: key.key, validFor: () => true }) };
     const verifier = new Verifier(material, { tlogThreshold: 0, ctlogThreshold: 0, timestampThreshold: 1 });
     verifier.verify({
       ...entity,
-      signature: {
-        signature: signature.signature,
-        compareSignature: (other) => signature.compareSignature(other),
-        compareDigest: (other) => signature.compareDigest(other),
-        compareSignedDigest: (other) => signature.compareSignedDigest(other),
-        // Verified before this is called, by the hash that goes with the key; the library knows SHA-256 alone.
-        verifySignature: () => true,
-      },
+      // Verified before this is called, by the hash that goes with the key; the library knows SHA-256 alone.
+      signature: contentWith(entity.signature, { verifySignature: () => true }),
     });
     return earliest(times);
   } catch {

@@ -4,9 +4,9 @@ import { BundleError, isBundleError } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
 import { printable } from '../core/printable.ts';
 import { SIGN_PREDICATE_TYPE } from '../cosign/media-types.ts';
-import { shortKeyid } from '../sign/public-key.ts';
-import { type Candidate, candidatesOf, type EvidenceGraph, type SignatureFormat } from './candidate.ts';
+import { type Candidate, candidatesOf, type EvidenceGraph } from './candidate.ts';
 import type { VerifyPolicy } from './policy.ts';
+import { type Demand, nameOf, type Refusal, refusedError } from './refusals.ts';
 import { faultOf, openCandidate, type SignedCandidate, tooLarge } from './signed-candidate.ts';
 import type { SigstoreRoot } from './sigstore-root.ts';
 import type { Verdict, VerifiedVerdict } from './verdict.ts';
@@ -31,11 +31,6 @@ export type VerifyRequest = Readonly<{
   now: number;
 }>;
 
-type Demand = Exclude<VerifyPolicy, { kind: 'unsigned' }>;
-
-/** `nothing`: it is no signature of the kind that is asked for; `others`: it is somebody else's; `broken`: it is damaged, or not what it claims. */
-type Refusal = Readonly<{ candidate: Candidate; kind: 'nothing' | 'others' | 'broken'; reason: string }>;
-
 /**
  * Demands that one signature among the evidence satisfies the policy; the others do not matter then.
  * @throws BundleError E_UNSIGNED (no signature), E_UNTRUSTED (only such by others), E_SIGNATURE (none that counts, and a broken one among them);
@@ -51,11 +46,11 @@ export async function verifyImage(request: VerifyRequest): Promise<Verdict> {
   const refusals: Refusal[] = [];
   for (const candidate of candidates.slice(0, LIMITS.upstreamCandidates)) {
     if (candidate.format !== 'bundle' && (candidate.format === 'attestation') !== (policy.attestation !== undefined)) {
-      refusals.push({ candidate, kind: 'nothing', reason: 'not what is asked for' });
+      refusals.push({ candidate, kind: 'nothing', reason: `${nameOf(candidate)}: not what is asked for` });
       continue;
     }
     if (tooLarge(candidate)) {
-      const reason = `has ${candidate.layer.size} bytes, more than the limit of ${LIMITS.evidenceBlobBytes}`;
+      const reason = `${nameOf(candidate)}: has ${candidate.layer.size} bytes, more than the limit of ${LIMITS.evidenceBlobBytes}`;
       refusals.push({ candidate, kind: 'broken', reason });
       continue;
     }
@@ -118,59 +113,3 @@ async function verdictOf(
   if (signedAt === undefined || root === undefined) return { ...common, by: { key: keyid }, asked };
   return { ...common, by: { key: keyid }, signedAt: instant(signedAt), root: root.digest, asked };
 }
-
-const FORMAT: Readonly<Record<SignatureFormat, string>> = {
-  bundle: 'bundle',
-  legacy: 'signature',
-  attestation: 'attestation',
-};
-
-/** `bundle sha256:0123456789ab…` */
-const nameOf = ({ format, layer }: Candidate): string => `${FORMAT[format]} ${layer.digest.slice(0, 19)}…`;
-
-/** What was asked for, for a message. */
-export function describePolicy(policy: Demand): string {
-  const what = policy.attestation === undefined ? 'a signature' : `an attestation of type ${policy.attestation}`;
-  if (policy.kind === 'keyless') return `${what} by ${policy.identity}, as ${policy.issuer} says`;
-  const keys = policy.keys.slice(0, 3).map((key) => `${shortKeyid(key.keyid)} (${key.source})`);
-  const more = policy.keys.length > keys.length ? ` or ${policy.keys.length - keys.length} more` : '';
-  return `${what} by the key ${keys.join(' or ')}${more}`;
-}
-
-const SHOWN_REFUSALS = 5;
-const REASON_CHARS = 400;
-const ORDER: readonly Refusal['kind'][] = ['broken', 'others', 'nothing'];
-
-function refusedError(request: VerifyRequest, policy: Demand, refusals: readonly Refusal[], candidates: number): BundleError {
-  const { ref, digest } = request;
-  const sorted = [...refusals].sort((a, b) => ORDER.indexOf(a.kind) - ORDER.indexOf(b.kind));
-  const worst = sorted[0]?.kind ?? 'nothing';
-  const texts = sorted.map(({ candidate, kind, reason }) =>
-    printable(
-      kind === 'nothing' && !reason.startsWith(nameOf(candidate)) ? `${nameOf(candidate)}: ${reason}` : reason,
-      REASON_CHARS,
-    ),
-  );
-  const list =
-    texts.slice(0, SHOWN_REFUSALS).join('; ') + (candidates > SHOWN_REFUSALS ? `; and ${candidates - SHOWN_REFUSALS} more` : '');
-  const found = texts.length === 0 ? otherEvidence(request) : `found ${list}`;
-  const code = worst === 'broken' ? 'E_SIGNATURE' : worst === 'others' ? 'E_UNTRUSTED' : 'E_UNSIGNED';
-  return new BundleError(code, `${ref} (${digest}): want ${describePolicy(policy)}; ${found}`, {
-    origin: 'source',
-    detail: { ref, digest, found: texts.slice(0, SHOWN_REFUSALS * 4), candidates },
-    hint: HINT[worst],
-  });
-}
-
-function otherEvidence({ evidence, digest }: VerifyRequest): string {
-  const others = evidence.filter((each) => each.evidence.subject === digest).length;
-  return others === 0 ? 'found nothing that is signed' : `found no signature among ${others} other pieces of evidence`;
-}
-
-const HINT: Readonly<Record<Refusal['kind'], string>> = {
-  nothing:
-    'ask the project how it signs and name that in "verify", or write `unsigned: allowed` for this image, which is recorded',
-  others: 'compare who signed with what "verify" asks for; take a new key from the project itself, not from the registry',
-  broken:
-    "a signature that claims to be the right one and is not is a sign of tampering, or of a trusted root that is not the signer's",
-};

@@ -9,8 +9,8 @@ export const claimedTimes = ({ timestamps }: SignedEntity): number[] =>
   });
 
 /**
- * The root as it stood at all of these times. The library asks for how long a log's key is valid only where the entry has a time of its own, which those of Rekor v2
- * have not: by an old key that was retired, anybody who got hold of it could still make entries.
+ * The root as it stood at all of these times. The library asks for how long a log's key is valid only where the entry has a time of its own,
+ * which those of Rekor v2 have not: with a key that was retired, anybody who got hold of it could still make entries.
  */
 export const materialAt = (material: TrustMaterial, times: readonly number[]): TrustMaterial => ({
   ...material,

@@ -1,6 +1,7 @@
 import { BundleError } from '../../core/errors.ts';
 import { formatReference, parseReference } from '../../core/reference.ts';
 import type { LockOutcome, Moved } from '../../lock/lock.ts';
+import type { ManifestReader } from '../../lock/resolve.ts';
 import type { CommandDefinition } from '../command.ts';
 import type { Context } from '../context.ts';
 import { type Args, NETWORK } from '../options.ts';
@@ -110,6 +111,7 @@ export async function resolveProject(
   project: Project,
   update: 'none' | 'all' | ReadonlySet<string>,
   announce = false,
+  reader?: ManifestReader,
 ) {
   const { makeLock } = await import('../../lock/lock.ts');
   const { createConfigReader, createManifestReader } = await import('../../lock/resolve.ts');
@@ -119,7 +121,7 @@ export async function resolveProject(
     { manifest: project.manifest, previous: project.lock, update, lists: project.lists },
     {
       client,
-      readManifest: createManifestReader(client, context.signal),
+      readManifest: reader ?? createManifestReader(client, context.signal),
       readConfig: createConfigReader(client, context.signal),
       now: context.now,
       signal: context.signal,

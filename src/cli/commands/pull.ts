@@ -1,4 +1,5 @@
 import { BundleError } from '../../core/errors.ts';
+import type { ManifestReader } from '../../lock/resolve.ts';
 import type { PullResult } from '../../pull/pull.ts';
 import { type CommandDefinition, numberFlag } from '../command.ts';
 import type { Context } from '../context.ts';
@@ -42,6 +43,7 @@ export const pullCommand: CommandDefinition = {
     const { openProject } = await import('../../lock/project.ts');
     const { pull } = await import('../../pull/pull.ts');
     const { lockTime } = await import('../../lock/lock-file.ts');
+    const { createManifestReader } = await import('../../lock/resolve.ts');
     const client = await clientFor(args, context);
     const progress = createProgress(args, context);
     try {
@@ -55,7 +57,8 @@ export const pullCommand: CommandDefinition = {
         fetchText: (url, max) => client.fetchText(url, max, context.signal),
       });
       const demands = await upstreamDemands(project.manifest, args, context);
-      const lock = await lockFor(args, context, client, project);
+      const readManifest = createManifestReader(client, context.signal);
+      const lock = await lockFor(args, context, client, project, readManifest);
       const result = await pull(
         {
           manifest: project.manifest,
@@ -72,7 +75,7 @@ export const pullCommand: CommandDefinition = {
           alwaysBundle: args['always-bundle'] ?? false,
           upstream: demands,
         },
-        { fs: context.fs, client, report: progress.report, signal: context.signal, now: context.now },
+        { fs: context.fs, client, readManifest, report: progress.report, signal: context.signal, now: context.now },
       );
       progress.end();
       print(result, client.requests, args, context);
@@ -98,6 +101,7 @@ async function lockFor(
   context: Context,
   client: Awaited<ReturnType<typeof clientFor>>,
   project: Awaited<ReturnType<typeof import('../../lock/project.ts').openProject>>,
+  readManifest: ManifestReader,
 ) {
   const { lockDifference } = await import('../../lock/lock.ts');
   const { writeLock } = await import('../../lock/project.ts');
@@ -117,7 +121,7 @@ async function lockFor(
       { hint: 'run "bundle lock" and commit the file' },
     );
   }
-  const { lock } = await resolveProject(args, context, client, project, 'none', true);
+  const { lock } = await resolveProject(args, context, client, project, 'none', true, readManifest);
   if (!args['dry-run']) await writeLock(context.fs, project.lockPath, lock);
   return lock;
 }

@@ -1,5 +1,6 @@
 import type { DeepContent } from '../../bundle/deep-evidence.ts';
 import type { VerifiedBundle } from '../../bundle/verify.ts';
+import { isBundleError } from '../../core/errors.ts';
 import type { Trust } from '../../sign/trust.ts';
 import { type CommandDefinition, numberFlag } from '../command.ts';
 import type { Context } from '../context.ts';
@@ -28,20 +29,25 @@ export const verifyCommand: CommandDefinition = {
     const trust = await trustFor(args, context);
     const progress = createProgress(args, context);
     const policies = await policiesFor(args, context);
-    const options = { trust, policies, name: args.name, report: progress.report, signal: context.signal };
-    const verified = await verifyBundle(context.fs, directory, {
-      ...options,
-      now: Math.max(context.now(), await newestSeen(context.fs, args.state ?? DEFAULT_STATE)),
-      generation: wanted,
-    });
-    // Older generations are kept to go back to: damage there is damage too. Their expiry is nobody's news.
+    const now = Math.max(context.now(), await newestSeen(context.fs, args.state ?? DEFAULT_STATE));
+    const options = { trust, name: args.name, now, report: progress.report, signal: context.signal };
+    const verified = await verifyBundle(context.fs, directory, { ...options, policies, generation: wanted });
+    // Older generations are kept to go back to: damage there is damage too. Their expiry is nobody's news, nor that keys were exchanged since.
     const older =
       wanted !== undefined
         ? []
         : (await listGenerations(context.fs, directory)).filter((n) => n !== verified.generation.sequence);
     const listed = new Set<string>(verified.generation.statement.predicate.blobs.map((b) => b.digest));
     for (const generation of older) {
-      const { statement } = (await verifyBundle(context.fs, directory, { ...options, now: 0, generation })).generation;
+      const check = { ...options, allowExpired: true, generation };
+      const { statement } = (
+        await verifyBundle(context.fs, directory, check).catch(async (error: unknown) => {
+          if (!isBundleError(error) || !NOT_COUNTED.includes(error.code)) throw error;
+          const untrusted = await verifyBundle(context.fs, directory, { ...check, trust: 'insecure-skip' });
+          context.stderr(`warning: generation ${generation} is whole, and would not load any more: ${error.message}\n`);
+          return untrusted;
+        })
+      ).generation;
       for (const blob of statement.predicate.blobs) listed.add(blob.digest);
     }
     const deep = args.deep ? await deepFor(verified, trust, context) : undefined;
@@ -51,6 +57,9 @@ export const verifyCommand: CommandDefinition = {
     return 0;
   },
 };
+
+/** Whole, but not by signers of today's trust. A broken signature is damage. */
+const NOT_COUNTED: readonly string[] = ['E_UNSIGNED', 'E_UNTRUSTED', 'E_THRESHOLD'];
 
 async function deepFor(verified: VerifiedBundle, trust: Trust | 'insecure-skip', context: Context): Promise<DeepContent[]> {
   const { deepEvidence } = await import('../../bundle/deep-evidence.ts');

@@ -151,6 +151,21 @@ describe('currentSigstoreRoot', () => {
     assert.equal((await currentSigstoreRoot({ ...request, now: Date.now() })).source, 'refreshed');
   });
 
+  test("metadata of TUF's that a crash cut off does not stop the refresh for ever, and still no version falls", async (t) => {
+    const { server, request, aged } = await own(t);
+    server.publish(sigstore.root(), 5);
+    const { root } = await currentSigstoreRoot(request);
+    const cut = `${request.cacheDirectory}/${encodeURIComponent(new URL(server.url).host)}/root.json`;
+    await writeFile(cut, (await readFile(cut)).subarray(0, 100));
+    await aged(2);
+    assert.equal((await currentSigstoreRoot({ ...request, now: Date.now() })).source, 'refreshed');
+    await writeFile(cut, '');
+    server.publish(createFakeSigstore().root(), 4);
+    await aged(2);
+    const after = await currentSigstoreRoot({ ...request, now: Date.now() });
+    assert.deepEqual([after.source, after.root.digest], ['cached', root.digest]);
+  });
+
   test('where nothing can be kept it works all the same and leaves nothing behind', async (t) => {
     const { request, home } = await own(t);
     const before = (await readdir(tmpdir())).filter((name) => name.startsWith('bundle-tuf-'));

@@ -197,6 +197,26 @@ describe('keyless', () => {
     );
   });
 
+  test("cosign 2's timestamp over the whole envelope of a .att counts; one over something else does not", async () => {
+    const leaf = sigstore.leaf();
+    const payload = Buffer.from(JSON.stringify(statement(IMAGE, PROVENANCE)));
+    const signature = sign('sha256', pae(payload), leaf.privateKey);
+    const stampedOver = (data: Uint8Array) =>
+      attestationLayer(payload, signature, {
+        'dev.sigstore.cosign/certificate': pemOfLeaf(leaf),
+        'dev.sigstore.cosign/rfc3161timestamp': JSON.stringify({
+          SignedRFC3161Timestamp: sigstore.timestamp(data).toString('base64'),
+        }),
+      });
+    const policy = { ...KEYLESS, attestation: PROVENANCE } as typeof KEYLESS;
+    const root = sigstore.root((json) => json.tlogs.splice(0));
+    const verdictOn = (data: Uint8Array) => ask({ policy, pieces: [taggedPiece('att', [stampedOver(data)])], root });
+    const { bytes: envelope } = attestationLayer(payload, signature);
+    assert.equal((await verdictOn(envelope)).result, 'verified');
+    assert.equal((await verdictOn(signature)).result, 'verified');
+    await rejectsWith(verdictOn(payload), 'E_SIGNATURE', /timestamp/);
+  });
+
   test('the clock plays no part: the verdict of 1999 is that of 2099', async () => {
     const pieces = [bundlePiece(keylessBundle(sigstore, IMAGE))];
     const [old, late] = await Promise.all(
