@@ -44,7 +44,8 @@ export async function requireUpstream(
       verdicts.set(ref, await verifyImage(request));
     } catch (error) {
       if (!isBundleError(error)) throw error;
-      problems.push(error);
+      const { code, message, hint, detail } = error;
+      problems.push(new BundleError(code, message, { hint, detail, origin: 'bundle', cause: error }));
     }
   }
   throwProblems(

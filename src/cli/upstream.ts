@@ -28,7 +28,9 @@ export async function upstreamDemands(manifest: Manifest, args: Args, context: C
 async function sigstoreRoot({ trustedRoot }: Manifest, args: Args, context: Context): Promise<SigstoreRoot> {
   const { parseSigstoreRoot, currentSigstoreRoot } = await import('../upstream/sigstore-root.ts');
   if (trustedRoot !== undefined) return parseSigstoreRoot(await readRoot(context, trustedRoot), trustedRoot);
-  const home = context.env.XDG_CACHE_HOME ?? (context.env.HOME === undefined ? undefined : `${context.env.HOME}/.cache`);
+  const { HOME, XDG_CACHE_HOME } = context.env;
+  // An empty one means unset (XDG Base Directory Specification).
+  const home = XDG_CACHE_HOME || (HOME ? `${HOME}/.cache` : undefined);
   const cacheDirectory = home === undefined ? undefined : `${home}/bundle/sigstore`;
   const { root, source, age, warning } = await currentSigstoreRoot({
     fs: context.fs,

@@ -68,8 +68,18 @@ export function requireKeys({ keys }: PolicyRequest, consumer: string): void {
   });
 }
 
-/** @throws BundleError E_USAGE when there is none */
+/** @throws BundleError E_USAGE when there is none, or one that no image can name: `harbor/x` is Docker Hub's user harbor */
 export function requireTargets({ targets }: PolicyRequest, consumer: string): void {
+  const plain = targets.find(({ host }) => !/[.:]/.test(host) && host !== 'localhost');
+  if (plain !== undefined) {
+    throw new BundleError(
+      'E_USAGE',
+      `policy ${consumer}: an image can't name the registry ${plain.host}, which has no dot and no port`,
+      {
+        hint: `write the port: https://${plain.host}:443`,
+      },
+    );
+  }
   if (targets.length > 0) return;
   throw new BundleError('E_USAGE', `policy ${consumer}: the registry that pods name is missing`, {
     hint: 'add --endpoint https://node-1:5000',

@@ -84,7 +84,7 @@ function endGroup(child: ChildProcess): void {
   const send = (signal: NodeJS.Signals): void => {
     if (child.pid === undefined) return;
     try {
-      process.kill(child.pid, signal);
+      process.kill(-child.pid, signal);
     } catch (error) {
       if (!isSystemError(error, 'ESRCH', 'EPERM')) throw error;
     }

@@ -8,12 +8,11 @@ import type { VerifyPolicy } from './policy.ts';
 /** A policy that asks for something. */
 export type Demand = Exclude<VerifyPolicy, { kind: 'unsigned' }>;
 
-/** `nothing`: it is no signature of the kind that is asked for; `others`: it is somebody else's; `broken`: it is damaged, or not what it claims. */
-export type Refusal = Readonly<{
-  candidate: Candidate;
-  kind: 'nothing' | 'others' | 'broken' /** Begins with the candidate's name. */;
-  reason: string;
-}>;
+/**
+ * Why one candidate does not count. `nothing`: it is no signature of the kind that is asked for; `others`: it is somebody else's; `broken`: it is
+ * damaged, or not what it claims. `reason` begins with its name.
+ */
+export type Refusal = Readonly<{ kind: 'nothing' | 'others' | 'broken'; reason: string }>;
 
 type Request = Readonly<{ ref: string; digest: Digest; evidence: readonly EvidenceGraph[] }>;
 

@@ -46,12 +46,12 @@ export async function verifyImage(request: VerifyRequest): Promise<Verdict> {
   const refusals: Refusal[] = [];
   for (const candidate of candidates.slice(0, LIMITS.upstreamCandidates)) {
     if (candidate.format !== 'bundle' && (candidate.format === 'attestation') !== (policy.attestation !== undefined)) {
-      refusals.push({ candidate, kind: 'nothing', reason: `${nameOf(candidate)}: not what is asked for` });
+      refusals.push({ kind: 'nothing', reason: `${nameOf(candidate)}: not what is asked for` });
       continue;
     }
     if (tooLarge(candidate)) {
       const reason = `${nameOf(candidate)}: has ${candidate.layer.size} bytes, more than the limit of ${LIMITS.evidenceBlobBytes}`;
-      refusals.push({ candidate, kind: 'broken', reason });
+      refusals.push({ kind: 'broken', reason });
       continue;
     }
     const outcome = await tryCandidate(candidate, await request.readBlob(candidate.layer), policy, request);
@@ -80,8 +80,8 @@ async function tryCandidate(
     return await verdictOf(signed, policy, root, now, what);
   } catch (error) {
     // Blobs were read before: what else is thrown comes of what is in them, and is no reason to trust it.
-    if (!isBundleError(error)) return { candidate, kind: 'broken', reason: `${what}: can't be read: ${faultOf(error)}` };
-    return { candidate, kind: KIND_OF_CODE[error.code] ?? 'broken', reason: error.message };
+    if (!isBundleError(error)) return { kind: 'broken', reason: `${what}: can't be read: ${faultOf(error)}` };
+    return { kind: KIND_OF_CODE[error.code] ?? 'broken', reason: error.message };
   }
 }
 

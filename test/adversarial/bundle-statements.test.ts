@@ -90,7 +90,7 @@ const STATEMENTS: Readonly<Record<string, Hostile | { code: string; hostile: Hos
   'a digest by md5': withPredicate((p) => Object.assign(p.blobs[0], { digest: 'md5:d41d8cd98f00b204e9800998ecf8427e' })),
   'the file ../x': withPredicate((p) => p.files.push({ name: '../x', digest: ZERO, size: 1 })),
   'the file /etc/passwd': withPredicate((p) => p.files.push({ name: '/etc/passwd', digest: ZERO, size: 1 })),
-  'a file that is not known': withPredicate((p) => p.files.push({ name: 'trusted_root.json', digest: ZERO, size: 1 })),
+  'a file that is not known': withPredicate((p) => p.files.push({ name: 'something_else.json', digest: ZERO, size: 1 })),
   'a file twice': withPredicate((p) => p.files.push(p.files[0])),
   'a blob twice': withPredicate((p) => p.blobs.push(p.blobs[0])),
   'a blob twice with two sizes': withPredicate((p) => p.blobs.push({ ...p.blobs[0], size: 1 })),

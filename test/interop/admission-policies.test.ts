@@ -1,17 +1,14 @@
-/** The policies for the cluster, before the programs that carry them out: Gatekeeper's `gator` and Kyverno's command line. */
+/** The policy for Gatekeeper, before its own `gator`. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { gatekeeperPolicy } from '../../src/policy/gatekeeper.ts';
-import { kyvernoPolicy } from '../../src/policy/kyverno.ts';
 import { normalizeRequest, type PolicyRequest } from '../../src/policy/policy-request.ts';
 import { run } from '../support/real/programs.ts';
 import { createSuiteScope } from '../support/real/scope.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { tool } from '../support/tools.ts';
-import { freshKey } from '../unit/sign/test-keys.ts';
 
 const LUMEN = { host: '192.168.2.2:5000', prefix: '', plain: true };
 const REQUEST: PolicyRequest = { keys: [], targets: [LUMEN], origins: [], aliases: [], namespaces: ['lumen', 'default'] };
@@ -118,19 +115,5 @@ describe('policy gatekeeper, before gator', () => {
     ];
     const list = images.map((image, i) => ({ name: `pod-${i}`, spec: running(image) }));
     assert.deepEqual(await refused(list, { origins: ['docker.io', 'quay.io'] }), ['pod-4', 'pod-5']);
-  });
-});
-
-describe('policy kyverno, before its own command line', () => {
-  it('probe', async () => {
-    const policy = join(directory, 'kyverno.yaml');
-    const request = { ...REQUEST, keys: [freshKey().publicKey], origins: ['docker.io', 'quay.io'] };
-    const [file] = kyvernoPolicy(normalizeRequest(request));
-    await writeFile(policy, file?.text ?? '');
-    const images = ['redis:7', 'team/app', 'docker.io/library/redis:7', 'quay.io/a/b:1', 'quay.io.evil.example/a', 'ghcr.io/a/b:1', '192.168.2.2:5000/x:1'];
-    const list = images.map((image, i) => ({ name: `pod-${i}`, spec: { ...running(image), initContainers: [{ name: 'i', image }] } }));
-    const { code, stdout, stderr } = await run(tool('kyverno'), ['apply', policy, '-r', await pods(list), '-p', '--output-format', 'json', '--remove-color', '-o', join(directory, 'mutated.yaml')], { env: { HOME: directory } });
-    console.log(code, stdout.toString(), stderr);
-    console.log(readFileSync(join(directory, 'mutated.yaml'), 'utf8'));
   });
 });

@@ -59,6 +59,12 @@ describe('a policy', () => {
     }
   });
 
+  it('for a registry that no image can name is a usage error: harbor/x would be of Docker Hub', () => {
+    for (const make of Object.values(ALL)) {
+      throwsWith(() => make({ ...FULL, targets: [{ ...node, host: 'harbor' }] }), 'E_USAGE', /no dot and no port/);
+    }
+  });
+
   it('says what it needs in an air gap where people read it', () => {
     const text = (make: (request: PolicyRequest) => PolicyFiles) =>
       make(FULL)

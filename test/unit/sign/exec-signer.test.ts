@@ -107,12 +107,12 @@ describe('a key that a program holds', () => {
 
   it('that does not answer in time is ended, with the programs that it started', { timeout: 60_000 }, async (t) => {
     // The child holds the pipes: only the end of the whole group lets the call return at all.
-    const { spec } = await program(t, `(trap '' TERM; sleep 600) & wait`);
+    const { spec } = await program(t, `(trap '' TERM; sleep 30) & wait`);
     await rejectsWith(loadExecKey(spec, { env, timeLimit: 1500 }), 'E_KEY_FILE', /no answer within 1.5 s/);
   });
 
   it('is ended by an interrupt, and not started after one', async (t) => {
-    const { spec, path } = await program(t, '[ "$1" = sign ] || { honest "$@"; exit; }\ntouch "$0.started"\nsleep 600');
+    const { spec, path } = await program(t, '[ "$1" = sign ] || { honest "$@"; exit; }\ntouch "$0.started"\nsleep 30');
     const stop = new AbortController();
     const { signer } = await loadExecKey(spec, { env, signal: stop.signal });
     const signing = signer.sign(DATA);
