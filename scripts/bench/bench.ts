@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { startRegistry } from '../../test/support/real/registries.ts';
 import { createSuiteScope } from '../../test/support/real/scope.ts';
-import { loading, type Origin, pulling, resolving, starting, verifying } from './contenders.ts';
+import { loading, type Origin, pulling, pullingSigned, resolving, starting, verifying } from './contenders.ts';
 import { measure } from './measure.ts';
 import { benchMemory } from './memory.ts';
 import * as ours from './ours.ts';
@@ -18,6 +18,7 @@ import { type Contender, type Row, runRounds } from './rounds.ts';
 import { benchServing } from './serve.ts';
 import { isSetName, makeSet, pushSet, SET_NAMES, type SetName } from './sets.ts';
 import { markdownTable, textTable } from './table.ts';
+import { signAtOrigin } from './upstream.ts';
 
 type Options = Readonly<{ sets: readonly SetName[]; scale: number; runs: number; peers: boolean }>;
 
@@ -68,16 +69,27 @@ async function benchSet(set: SetName, directory: string, { scale, runs, peers }:
     await measure(ours.makeKeys(site));
     await measure(ours.lock(site));
     const bundle = join(directory, 'bundle');
-    await measure(ours.pull(site, bundle, '--key', 'bench.key')); // what is verified and loaded; it warms the page cache too
-    return [
+    await measure(ours.pull(site, bundle, ['--key', 'bench.key'])); // what is verified and loaded; it warms the page cache too
+    const rows = [
       ...(await run(resolving(origin))),
       ...(await run(pulling(origin))),
       ...(await run(verifying(origin, bundle))),
       ...(await run(loading(origin, bundle))),
     ];
+    return set === 'forty' ? [...rows, ...(await benchSigned(origin, runs))] : rows;
   } finally {
     await scope.end();
   }
+}
+
+/** Last, since it changes the origin. */
+async function benchSigned(origin: Origin, runs: number): Promise<readonly Row[]> {
+  const { site } = origin;
+  const key = await signAtOrigin(site);
+  ours.writeManifest(site, 'signed');
+  ours.writeManifest(site, 'verified', [`verify: {key: ${key}}`]);
+  for (const name of ['signed', 'verified'] as const) await measure(ours.lock(site, name));
+  return runRounds('forty', site.directory, pullingSigned(origin), runs);
 }
 
 /** Tables come as they are done; the folder is gone afterwards. */

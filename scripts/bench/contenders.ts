@@ -11,6 +11,8 @@ const PULLERS = ['crane', 'oras', 'regctl', 'skopeo'] as const;
 const RESOLVERS = ['crane', 'oras', 'regctl'] as const;
 const PUSHERS = ['oras', 'regctl', 'skopeo'] as const;
 
+const KEY = ['--key', 'bench.key'] as const;
+
 const contender = (name: string, role: Role, round: Contender['round']): Contender => ({ name, role, round });
 
 /** Start-up alone. */
@@ -35,17 +37,25 @@ export function pulling({ site, registry }: Origin): readonly Contender[] {
     { stage: 'pull', command, registry },
     { stage: 'pull again', command: again, registry },
   ];
-  const signed = (to: string) => ours.pull(site, to, '--key', 'bench.key');
+  const signed = (to: string) => ours.pull(site, to, KEY);
   return [
     contender('curl, 8 at once, no hash', 'floor', (_, to) => [{ stage: 'pull', command: peers.curlBlobs(site, to), registry }]),
     ...PULLERS.map((peer) => contender(peer, 'peer', (_, to) => twice(peers.pull(site, peer, to)))),
     contender('ours: lock, pull --key', 'ours', (_, to) => twice(ours.lockAndPull(site, to), signed(to))),
     contender('ours: pull --key', 'ours', (_, to) => [{ stage: 'pull', command: signed(to), registry }]),
     contender('ours: pull --unsigned', 'ours', (_, to) => [
-      { stage: 'pull', command: ours.pull(site, to, '--unsigned'), registry },
+      { stage: 'pull', command: ours.pull(site, to, ['--unsigned']), registry },
     ]),
   ];
 }
+
+/** Of images that their upstream has signed: with and without verifying that. */
+export const pullingSigned = ({ site, registry }: Origin): readonly Contender[] =>
+  (['signed', 'verified'] as const).map((name) =>
+    contender(`ours: pull --key${name === 'verified' ? ', verify: key' : ''}`, name === 'verified' ? 'ours' : 'peer', (_, to) => [
+      { stage: 'pull signed', command: ours.pull(site, to, KEY, name), registry },
+    ]),
+  );
 
 export const verifying = ({ site }: Origin, bundle: string): readonly Contender[] => [
   contender('sha256sum', 'floor', () => [{ stage: 'verify', command: peers.sha256sum(bundle, 'one') }]),

@@ -50,7 +50,7 @@ async function stagesOf(scope: Ending, directory: string, bytes: number): Promis
   await measure(ours.makeKeys(site));
   await measure(ours.lock(site));
   return [
-    ['1 pull', ours.pull(site, bundle, '--key', 'bench.key')],
+    ['1 pull', ours.pull(site, bundle, ['--key', 'bench.key'])],
     ['2 verify', ours.verify(site, bundle)],
     ['3 load', ours.load(site, bundle, target, join(directory, 'state'))],
   ];

@@ -18,9 +18,13 @@ export const programs: Readonly<Record<string, string>> = {
   ...(PROGRAM === EXECUTABLE ? { 'ours: the executable': EXECUTABLE } : {}),
 };
 
-export function writeManifest(site: Site): void {
+/** Manifests beside each other: `bench`, and the same images with a policy or without, once they are signed at the origin. */
+export type Name = 'bench' | 'signed' | 'verified';
+
+export function writeManifest(site: Site, name: Name = 'bench', more: readonly string[] = []): void {
   const lines = site.images.map(({ repository, tag }) => `  - ${site.host}/${repository}:${tag}`);
-  writeFileSync(join(site.directory, 'bench.yaml'), ['apiVersion: bundle/v1', 'name: bench', 'images:', ...lines, ''].join('\n'));
+  const text = ['apiVersion: bundle/v1', `name: ${name}`, ...more, 'images:', ...lines, ''].join('\n');
+  writeFileSync(join(site.directory, `${name}.yaml`), text);
 }
 
 const command = (site: Pick<Site, 'directory'>, ...argv: string[]): Command => ({
@@ -31,20 +35,24 @@ const command = (site: Pick<Site, 'directory'>, ...argv: string[]): Command => (
 
 export const makeKeys = (site: Site): Command => command(site, 'keys', 'generate', '-o', 'bench');
 
-export function lock(site: Site): Command {
-  rmSync(join(site.directory, 'bench.lock.json'), { force: true });
-  return command(site, 'lock', '-f', 'bench.yaml', '--plain-http', site.host);
+export function lock(site: Site, name: Name = 'bench'): Command {
+  rmSync(join(site.directory, `${name}.lock.json`), { force: true });
+  return command(site, 'lock', '-f', `${name}.yaml`, '--plain-http', site.host);
 }
 
 export const checkLock = (site: Site): Command => command(site, 'lock', '--check', '-f', 'bench.yaml', '--plain-http', site.host);
 
-export const pull = (site: Site, to: string, ...trust: ['--unsigned'] | ['--key', string]): Command =>
-  command(site, 'pull', '-f', 'bench.yaml', '-o', to, ...trust, '--plain-http', site.host);
+export const pull = (
+  site: Site,
+  to: string,
+  trust: readonly ['--unsigned'] | readonly ['--key', string],
+  name: Name = 'bench',
+): Command => command(site, 'pull', '-f', `${name}.yaml`, '-o', to, ...trust, '--plain-http', site.host);
 
 /** What the others do in one: tags to digests, then the bytes. */
 export function lockAndPull(site: Site, to: string): Command {
   const { env = {}, argv } = lock(site);
-  const script = [argv, pull(site, to, '--key', 'bench.key').argv].map((words) => words.map((w) => `'${w}'`).join(' '));
+  const script = [argv, pull(site, to, ['--key', 'bench.key']).argv].map((words) => words.map((w) => `'${w}'`).join(' '));
   return { argv: ['sh', '-c', script.join(' && ')], cwd: site.directory, env };
 }
 

@@ -149,6 +149,7 @@ const GO: readonly GoRecipe[] = [
   // A keyless Sigstore. Rekor v2 is one program per storage; `posix` keeps the log in a folder.
   { kind: 'go', name: 'fulcio', module: 'github.com/sigstore/fulcio', package: 'github.com/sigstore/fulcio', version: 'v1.8.8' },
   go('rekor-server', 'github.com/sigstore/rekor-tiles/v2', 'cmd/rekor-server/posix', 'v2.3.0'),
+  go('gator', 'github.com/open-policy-agent/gatekeeper/v3', 'cmd/gator', 'v3.23.1'),
   go('timestamp-server', 'github.com/sigstore/timestamp-authority/v2', 'cmd/timestamp-server', 'v2.0.4'),
 ];
 

@@ -1,6 +1,6 @@
 import type { Descriptor } from '../core/descriptor.ts';
 import { algorithmOf, type Digest } from '../core/digest.ts';
-import { BundleError, isBundleError } from '../core/errors.ts';
+import { BundleError, type ErrorCode, isBundleError } from '../core/errors.ts';
 import type { Evidence } from '../core/evidence.ts';
 import { byteOrder } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
@@ -57,13 +57,22 @@ export function createEvidenceFinder(client: RegistryClient, read: ManifestReade
     } catch (error) {
       if (!isBundleError(error)) throw error;
       throw new BundleError(error.code, `looking for signatures and other referrers: ${error.message}`, {
-        hint: error.hint ?? "that they can't be listed does not mean that there are none; run the same command again",
+        hint: hintFor(error),
         origin: error.origin,
         cause: error,
         detail: error.detail,
       });
     }
   };
+}
+
+/** A network that fails, or a limit on how often to ask, is no reason to leave signatures behind. */
+const PASSING: readonly ErrorCode[] = ['E_NETWORK', 'E_TIMEOUT', 'E_TLS', 'E_RATE_LIMIT'];
+
+function hintFor({ code, hint }: BundleError): string {
+  const known = hint ?? "that they can't be listed does not mean that there are none; run the same command again";
+  if (PASSING.includes(code)) return known;
+  return `${known}; if this registry can't list them at all, say "evidence: none" for the image in the manifest`;
 }
 
 type Ports = Readonly<{ client: RegistryClient; read: ManifestReader; signal: AbortSignal | undefined }>;

@@ -38,7 +38,9 @@ const item = z.strictObject({
   /** What the reference will mean at every target. */
   targetDigest: digest,
   form: z.enum(['whole', 'single', 'derived']),
-  /** Signatures and other referrers at the origin, of what is carried and of each other. Absent: never asked for, the item is stale. */
+  /** The manifest wants none of upstream's signatures and referrers: nobody looked, and the two below are absent. */
+  evidenceAsked: z.literal('none').optional(),
+  /** Signatures and other referrers at the origin, of what is carried and of each other. Absent: never asked for. */
   evidence: z.array(evidenceSchema).max(LIMITS.itemEvidence).optional(),
   /** When the list above was made. It stays as long as asking again gives the same. */
   evidenceAt: time.optional(),
@@ -82,8 +84,9 @@ export function parseLockFile(bytes: Uint8Array, fileName: string): LockFile {
 
 /** Evidence is carried to the target under its tag: it must be cosign's tag for a manifest that the item carries, or for evidence of that. */
 function evidenceFault(item: LockItem): string | undefined {
-  const { evidence, evidenceAt } = item;
+  const { evidence, evidenceAt, evidenceAsked } = item;
   if ((evidence === undefined) !== (evidenceAt === undefined)) return '"evidence" and "evidenceAt" come together';
+  if (evidence !== undefined && evidenceAsked !== undefined) return '"evidence" and "evidenceAsked" exclude each other';
   const known = new Set<Digest>([...carriedManifests(item), ...(evidence ?? []).map((e) => e.digest)]);
   const seen = new Set<string>();
   for (const e of evidence ?? []) {

@@ -16,7 +16,7 @@ export type LockOutcome = Readonly<{
   outcome: 'kept' | 'added' | 'moved' | 'evidence' | 'unchanged' | 'removed' | 'failed';
   was?: string;
   now?: string;
-  /** How many signatures, attestations and other referrers are locked; for what was added, moved or has other evidence. */
+  /** How many signatures and referrers are locked; for what was added, moved or has other evidence. Absent too where none are asked for. */
   evidence?: number;
   error?: BundleError;
 }>;
@@ -47,9 +47,11 @@ export const askedOf = (entry: ImageEntry): LockItem['asked'] =>
 const isAsked = (item: LockItem | undefined, entry: ImageEntry): item is LockItem =>
   item !== undefined && JSON.stringify(item.asked) === JSON.stringify(askedOf(entry)) && item.index === entry.index;
 
-/** What was locked before evidence was is not: it keeps its digests and is asked for evidence. */
+/** What is not: it keeps its digests and is asked for evidence (locked before evidence was), or loses it. */
 const isFresh = (item: LockItem | undefined, entry: ImageEntry): item is LockItem =>
-  isAsked(item, entry) && item.evidence !== undefined && item.evidenceAt !== undefined;
+  isAsked(item, entry) &&
+  item.evidenceAsked === entry.evidence &&
+  (entry.evidence === 'none' || (item.evidence !== undefined && item.evidenceAt !== undefined));
 
 /** Entries of the manifest that the lock does not answer, and locked ones that the manifest no longer names. */
 export function lockDifference(manifest: Manifest, lock: LockFile | undefined): { stale: ImageEntry[]; extra: string[] } {
@@ -80,8 +82,10 @@ export async function makeLock(request: LockRequest, ports: LockPorts): Promise<
       try {
         const meant = await ports.client.inSlot(entry.ref.origin, () => lockOne(entry, before, asked, ports));
         // Outside the slot: each of its requests takes one.
-        const evidence = await findEvidence(entry.ref, carriedManifests(meant), before?.evidence);
-        const item = withEvidence(meant, evidence, before, ports.now());
+        const item =
+          entry.evidence === 'none'
+            ? withoutEvidence(meant)
+            : withEvidence(meant, await findEvidence(entry.ref, carriedManifests(meant), before?.evidence), before, ports.now());
         const result = { item, outcome: outcomeOf(ref, before, item) };
         ports.onItem?.(result.outcome);
         return result;
@@ -105,18 +109,25 @@ export async function makeLock(request: LockRequest, ports: LockPorts): Promise<
 }
 
 function outcomeOf(ref: string, before: LockItem | undefined, item: LockItem): LockOutcome {
-  const evidence = item.evidence?.length ?? 0;
-  if (before === undefined) return { ref, outcome: 'added', now: item.digest, evidence };
+  const count = item.evidence === undefined ? {} : { evidence: item.evidence.length };
+  if (before === undefined) return { ref, outcome: 'added', now: item.digest, ...count };
   if (before.digest !== item.digest || before.targetDigest !== item.targetDigest)
-    return { ref, outcome: 'moved', was: before.digest, now: item.digest, evidence };
-  if (!isSameEvidence(before.evidence ?? [], item.evidence ?? [])) return { ref, outcome: 'evidence', evidence };
+    return { ref, outcome: 'moved', was: before.digest, now: item.digest, ...count };
+  if (before.evidenceAsked !== item.evidenceAsked || !isSameEvidence(before.evidence ?? [], item.evidence ?? []))
+    return { ref, outcome: 'evidence', ...count };
   return { ref, outcome: 'unchanged' };
 }
 
 /** Its time is that of the first look that found exactly this. */
 function withEvidence(item: LockItem, found: readonly Evidence[], before: LockItem | undefined, now: number): LockItem {
   const same = before?.evidenceAt !== undefined && isSameEvidence(before.evidence, found);
-  return { ...item, evidence: [...found], evidenceAt: same ? before.evidenceAt : lockTime(now) };
+  const { evidenceAsked: _none, ...rest } = item;
+  return { ...rest, evidence: [...found], evidenceAt: same ? before.evidenceAt : lockTime(now) };
+}
+
+function withoutEvidence(item: LockItem): LockItem {
+  const { evidence: _found, evidenceAt: _at, ...rest } = item;
+  return { ...rest, evidenceAsked: 'none' };
 }
 
 /** A changed wish (platforms) for a locked reference is answered from the digest that is locked: only an update may move it. */

@@ -10,6 +10,7 @@ const settingsOf = (entry: ImageEntry): string =>
     entry.platforms === 'all' ? 'all' : [...entry.platforms].sort(),
     entry.index ?? '',
     entry.verify ?? '',
+    entry.evidence ?? '',
     entry.aliases.map(formatAlias).sort(),
   ]);
 

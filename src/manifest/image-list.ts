@@ -79,7 +79,8 @@ export async function expandImageLists(manifest: Manifest, read: (pathOrUrl: str
       const key = formatReference(image.ref);
       if (entries.has(key) || (image.ref.digest === undefined && pinned.has(key))) continue;
       const verify = manifest.verify === undefined ? {} : { verify: manifest.verify };
-      entries.set(key, { ...image, platforms: manifest.platforms, aliases: [], ...verify });
+      const evidence = manifest.evidence === undefined ? {} : { evidence: manifest.evidence };
+      entries.set(key, { ...image, platforms: manifest.platforms, aliases: [], ...verify, ...evidence });
       if (entries.size > LIMITS.imageListLines)
         throw problemsError([
           { where: image.where, path: '', message: `more than ${LIMITS.imageListLines} images in one bundle` },

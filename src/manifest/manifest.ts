@@ -9,6 +9,8 @@ export type Manifest = Readonly<{
   images: readonly ImageEntry[];
   /** The default of what upstream must have signed by; absent: nothing is asked. */
   verify?: VerifySetting;
+  /** The default of `ImageEntry.evidence`. */
+  evidence?: 'none';
   /** Trusted root of a Sigstore that is not the public one, as a path that can be opened. */
   trustedRoot?: string;
   /** Files and URLs of references still to be read; empty once expanded. */
@@ -25,6 +27,8 @@ export type ImageEntry = Readonly<{
   platforms: 'all' | readonly Platform[];
   /** Its own, or the manifest's. */
   verify?: VerifySetting;
+  /** Upstream's signatures and other referrers stay behind: nobody asks for them. Its own wish, or the manifest's. */
+  evidence?: 'none';
   index?: 'exact';
   aliases: readonly Alias[];
   /** `file:line:column` */

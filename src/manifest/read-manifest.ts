@@ -71,6 +71,9 @@ const toPlatforms = (written: Platforms, usual: 'all' | readonly Platform[]): 'a
   return written === 'all' ? 'all' : [...new Set(written.map(parsePlatform))];
 };
 
+const toEvidence = (written: ManifestFile['evidence'], usual?: ManifestFile['evidence']): { evidence?: 'none' } =>
+  (written ?? usual) === 'none' ? { evidence: 'none' } : {};
+
 function toAliases(written: readonly string[]): Alias[] {
   const byName = new Map(written.map((text) => [formatAlias(parseAlias(text)), parseAlias(text)]));
   return [...byName.values()];
@@ -99,12 +102,14 @@ function toManifest(file: ManifestFile, yaml: StrictYaml, fileName: string): Man
         text: entry.ref,
         platforms: toPlatforms(entry.platforms, platforms),
         ...toVerify(entry.verify, usual.verify),
+        ...toEvidence(entry.evidence, file.evidence),
         ...(entry.index === undefined ? {} : { index: entry.index }),
         aliases: toAliases(entry.aliases ?? []),
         where: yaml.where(['images', i]),
       };
     }),
     ...usual,
+    ...toEvidence(file.evidence),
     ...(file.trustedRoot === undefined
       ? {}
       : { trustedRoot: isAbsolute(file.trustedRoot) ? file.trustedRoot : join(folder, file.trustedRoot) }),

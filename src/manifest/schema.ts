@@ -42,6 +42,11 @@ const platforms = z
   ])
   .meta({ description: 'The platforms to carry, as os/arch[/variant], or "all". Each one asked for must exist at the origin.' });
 
+const evidence = z.enum(['all', 'none']).meta({
+  description:
+    'Which signatures, attestations and SBOMs of upstream are carried: "all" (so when left out), or "none" for a registry that can\'t list them.',
+});
+
 const image = z
   .strictObject({
     ref: reference,
@@ -52,6 +57,7 @@ const image = z
       .optional()
       .meta({ description: 'Extra names at the target (repository:tag, no host), for pods that name the target directly.' }),
     verify: verifySchema.optional(),
+    evidence: evidence.optional(),
     index: z.literal('exact').optional().meta({
       description: '"exact": the tag means the original index at the target even when not all of its platforms are carried.',
     }),
@@ -69,8 +75,7 @@ const name = z
   .refine((text) => !RESERVED.test(text), 'is the name of a device on Windows, where the medium may be read')
   .meta({ description: 'The name of the bundle: its folder below bundles/, and what the target remembers generations by.' });
 
-/** What a manifest may say. Strict on every level: a key that nothing reads would be a promise that nobody keeps. */
-export const manifestSchema = z
+const manifestShape = z
   .strictObject({
     apiVersion: z.literal('bundle/v1').meta({ description: 'The version of this format.' }),
     name,
@@ -83,6 +88,7 @@ export const manifestSchema = z
       .optional()
       .meta({ description: 'Images and other OCI artifacts, each as a reference or as a map with settings.' }),
     verify: verifySchema.optional(),
+    evidence: evidence.optional(),
     trustedRoot: z
       .string()
       .superRefine((text, context) => {
@@ -114,6 +120,26 @@ export const manifestSchema = z
       }),
   })
   .meta({ title: 'bundle manifest', description: 'What must cross the gap.' });
+
+const UNVERIFIABLE =
+  'nothing can be verified where "evidence" is "none": leave it out, or say verify: {unsigned: allowed} beside it';
+
+/** Where a signature is demanded and none is carried, at what is written there: the image's own keys come before the manifest's. */
+function unverifiable(file: z.infer<typeof manifestShape>): PropertyKey[][] {
+  const holds = (verify: typeof file.verify, wanted: typeof file.evidence): boolean =>
+    wanted === 'none' && verify !== undefined && verify.unsigned === undefined;
+  const images = (file.images ?? []).flatMap((entry, i) => {
+    if (typeof entry === 'string' || (entry.verify === undefined && entry.evidence === undefined)) return [];
+    if (!holds(entry.verify ?? file.verify, entry.evidence ?? file.evidence)) return [];
+    return [['images', i, entry.evidence === undefined ? 'verify' : 'evidence']];
+  });
+  return [...(holds(file.verify, file.evidence) ? [['evidence']] : []), ...images];
+}
+
+/** What a manifest may say. Strict on every level: a key that nothing reads would be a promise that nobody keeps. */
+export const manifestSchema = manifestShape.superRefine((file, context) => {
+  for (const path of unverifiable(file)) context.addIssue({ code: 'custom', message: UNVERIFIABLE, path });
+});
 
 export type ManifestFile = z.infer<typeof manifestSchema>;
 

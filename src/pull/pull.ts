@@ -85,6 +85,10 @@ export type PullResult = Readonly<{
   bytesFetched: number;
   bytesTotal: number;
   signers: readonly string[];
+  /** Images by what verification of upstream's signatures found. */
+  upstream: Readonly<{ verified: number; unsignedAllowed: number; notAsked: number }>;
+  /** Manifests under which there is a signature of ours. */
+  signed: number;
   removedGenerations: readonly number[];
 }>;
 
@@ -149,7 +153,9 @@ async function fill(
   const missing = await missingJobs(jobs, store);
   const bytes = missing.reduce((sum, job) => sum + job.blob.size, 0);
   const total = [...jobs.values()].reduce((sum, job) => sum + job.blob.size, 0);
-  const result = { name: manifest.name, directory, bytesTotal: total, signers: keys.map((k) => k.publicKey.keyid) };
+  const signers = keys.map((k) => k.publicKey.keyid);
+  const tally = { upstream: verdictsOf(planned), signed: keys.length === 0 ? 0 : signedManifests(planned, made) };
+  const result = { name: manifest.name, directory, bytesTotal: total, signers, ...tally };
   if (lock === undefined) {
     const absent = new Set(missing.map((job) => job.blob.digest));
     const items = planned.map((one): ItemOutcome => {
@@ -210,6 +216,17 @@ async function fill(
     bytesFetched,
     removedGenerations: removed.generations,
   };
+}
+
+function verdictsOf(planned: readonly PlannedItem[]): PullResult['upstream'] {
+  const count = (result: NonNullable<PlannedItem['verdict']>['result']): number =>
+    planned.filter(({ verdict }) => verdict?.result === result).length;
+  return { verified: count('verified'), unsignedAllowed: count('unsigned-allowed'), notAsked: count('not-asked') };
+}
+
+function signedManifests(planned: readonly PlannedItem[], made: ReadonlyMap<Digest, Uint8Array>): number {
+  const ours = planned.flatMap((one) => one.evidence.map((e) => e.evidence)).filter((e) => made.has(e.digest));
+  return new Set(ours.map((e) => e.subject)).size;
 }
 
 function requireSameName(previous: Generation | undefined, name: string, directory: string): void {

@@ -1,10 +1,11 @@
-import type { BundleDiff } from '../../bundle/diff.ts';
+import type { BundleDiff, ContentChange } from '../../bundle/diff.ts';
 import { BundleError } from '../../core/errors.ts';
 import type { CommandDefinition } from '../command.ts';
 import type { Context } from '../context.ts';
 import { plural } from '../ports.ts';
 import { formatBytes } from '../render/bytes.ts';
 import { printJson } from '../render/failure.ts';
+import { verdictText } from '../render/verdict.ts';
 import { openGeneration } from './inspect.ts';
 
 export const diffCommand: CommandDefinition = {
@@ -42,11 +43,28 @@ async function open(context: Context, text: string) {
   return (await openGeneration(context, directory, sequence)).generation;
 }
 
+/** Another image has other signatures, of course: they are counted where the image is the same. */
+function evidenceLines({ change, before, after, evidence }: ContentChange): string[] {
+  if (before === undefined || after === undefined) return [];
+  const lines: string[] = [];
+  if (evidence !== undefined && before.digest === after.digest && before.targetDigest === after.targetDigest) {
+    const { added, removed, replaced } = evidence;
+    const other = replaced === 0 ? '' : `, ${plural(replaced, 'list')} replaced`;
+    if (added + removed + replaced > 0) lines.push(`signatures changed: +${added} -${removed}${other}`);
+  }
+  const [was, now] = [verdictText(before.verdict), verdictText(after.verdict)];
+  if (was !== now) lines.push(`upstream: ${was} -> ${now}`);
+  else if (change === 'evidence' && lines.length === 0) lines.push(`upstream: ${now}, by another signature or policy`);
+  return lines;
+}
+
 function print(diff: BundleDiff, from: number, to: number, context: Context): void {
-  for (const { ref, change, before, after } of diff.changes) {
+  for (const each of diff.changes) {
+    const { ref, change, before, after } = each;
     context.stdout(`${change.padEnd(8)} ${ref}\n`);
     if (before !== undefined && before.targetDigest !== after?.targetDigest) context.stdout(`  - ${before.targetDigest}\n`);
     if (after !== undefined && before?.targetDigest !== after.targetDigest) context.stdout(`  + ${after.targetDigest}\n`);
+    for (const line of evidenceLines(each)) context.stdout(`  ${line}\n`);
   }
   context.stdout(
     `generation ${from} -> ${to}: ${plural(diff.changes.length, 'change')}, ${formatBytes(diff.bytesAdded)} new, ${formatBytes(diff.bytesRemoved)} gone\n`,

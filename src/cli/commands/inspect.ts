@@ -1,11 +1,13 @@
 import type { Generation } from '../../bundle/generation.ts';
 import type { Statement } from '../../bundle/statement.ts';
 import { BundleError } from '../../core/errors.ts';
+import { printable } from '../../core/printable.ts';
 import { type CommandDefinition, numberFlag } from '../command.ts';
 import type { Context } from '../context.ts';
 import { plural } from '../ports.ts';
 import { formatBytes, table } from '../render/bytes.ts';
 import { printJson } from '../render/failure.ts';
+import { verdictText } from '../render/verdict.ts';
 
 export const inspectCommand: CommandDefinition = {
   usage: 'inspect <bundle>',
@@ -44,14 +46,24 @@ export const inspectCommand: CommandDefinition = {
       context.stdout(
         `${plural(blobs.length, 'blob')}, ${formatBytes(unique)}; ${formatBytes(apart - unique)} saved by sharing\n\n`,
       );
-      context.stdout(table([['REFERENCE', 'DIGEST AT THE TARGET', 'FORM', 'SIZE', 'PLATFORMS'], ...rows(predicate)]));
+      context.stdout(table([HEAD, ...rows(predicate)]));
     }
     return 0;
   },
 };
 
+const HEAD = ['REFERENCE', 'DIGEST AT THE TARGET', 'FORM', 'SIZE', 'PLATFORMS', 'EVIDENCE', 'UPSTREAM'];
+
 const rows = (predicate: Statement['predicate']): string[][] =>
-  predicate.contents.map((c) => [c.ref, c.targetDigest, c.form, formatBytes(c.size), c.platforms.join(' ') || '-']);
+  predicate.contents.map((c) => [
+    c.ref,
+    c.targetDigest,
+    c.form,
+    formatBytes(c.size),
+    printable(c.platforms.join(' '), 500) || '-',
+    String(c.evidence?.length ?? 0),
+    verdictText(c.verdict),
+  ]);
 
 /** Reads one generation without checking it. @throws BundleError E_MISSING, E_LAYOUT, E_STATEMENT */
 export async function openGeneration(

@@ -118,8 +118,19 @@ function afterLoad(error: unknown, results: readonly LoadResult[]): unknown {
   });
 }
 
+/** A dry run does not look at the places of signatures: it can't say how many it would write. */
 const plain = (results: readonly LoadResult[]) =>
-  results.map((r) => ({ ...r, items: r.items.map(({ error: _error, ...item }) => item) }));
+  results.map((r) => ({
+    ...r,
+    evidence: r.outcome === 'dry-run' ? { places: r.evidence.places } : r.evidence,
+    items: r.items.map(({ error: _error, ...item }) => item),
+  }));
+
+function signaturesText({ outcome, evidence: { places, written } }: LoadResult): string {
+  if (outcome === 'dry-run') return `signatures: ${plural(places, 'place')}, not looked at in a dry run`;
+  if (written === 0) return `signatures: ${plural(places, 'place')}, nothing to write`;
+  return `signatures: ${plural(written, 'place')} written${written === places ? '' : `, ${places - written} as they should be`}`;
+}
 
 function print(results: readonly LoadResult[], mirrors: MirrorsOutcome | undefined, args: Args, context: Context): void {
   if (args.json) {
@@ -132,9 +143,10 @@ function print(results: readonly LoadResult[], mirrors: MirrorsOutcome | undefin
       r.outcome === 'unchanged'
         ? 'nothing to do, all is there'
         : r.outcome === 'dry-run'
-          ? `${plural(r.tagsMoved, 'tag')} would move, the rest is as it should be`
+          ? `${plural(r.tagsMoved, 'tag')} would move, the others are as they should be`
           : `pushed ${formatBytes(r.bytesPushed)}, ${plural(r.tagsMoved, 'tag')} moved`;
     context.stdout(`${r.target}: "${r.name}" generation ${r.sequence}, ${plural(r.references, 'reference')}: ${what}\n`);
+    if (r.evidence.places > 0) context.stdout(`  ${signaturesText(r)}\n`);
     if (refused > 0)
       context.stdout(
         `  ${plural(refused, 'original index', 'original indexes')} with missing platforms not taken by this registry; tags and platform digests are not affected\n`,

@@ -81,13 +81,18 @@ async function makeAndWrite(args: Args, context: Context, client: Client, projec
   return 0;
 }
 
-const lineOf = ({ outcome, ref, was, now, evidence = 0 }: LockOutcome): string =>
+const lineOf = ({ outcome, ref, was, now, evidence }: LockOutcome): string =>
   [
     `${outcome.padEnd(8)} ${ref}`,
     ...(was === undefined ? [] : [`${was} ->`]),
     ...(now === undefined ? [] : [now]),
-    ...(evidence === 0 && outcome !== 'evidence' ? [] : [plural(evidence, 'signature or referrer', 'signatures and referrers')]),
+    ...(outcome === 'removed' ? [] : [evidenceText(evidence)]),
   ].join('  ');
+
+function evidenceText(evidence: number | undefined): string {
+  if (evidence === undefined) return 'signatures not asked for';
+  return evidence === 0 ? 'no signatures or referrers' : plural(evidence, 'signature or referrer', 'signatures and referrers');
+}
 
 function updateOf(args: Args, project: Project): 'none' | 'all' | Set<string> {
   if (args.update === undefined) return 'none';

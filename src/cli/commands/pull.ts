@@ -146,7 +146,7 @@ function print(result: PullResult, requests: number, args: Args, context: Contex
   if (result.outcome === 'dry-run') {
     for (const item of result.items)
       context.stdout(`${item.outcome === 'present' ? 'present' : 'fetch  '}  ${item.ref}  ${formatBytes(item.bytes)}\n`);
-    context.stdout(`would fetch ${moved} for ${count} into ${directory}\n`);
+    context.stdout(`would fetch ${moved} for ${count} into ${directory}\n${signaturesLine(result)}`);
     return;
   }
   const signed =
@@ -154,4 +154,17 @@ function print(result: PullResult, requests: number, args: Args, context: Contex
   if (result.outcome === 'unchanged')
     context.stdout(`${directory}: nothing new, generation ${sequence} stays: ${count}, ${plural(requests, 'request')}\n`);
   else context.stdout(`${directory}: generation ${sequence}, ${count}, fetched ${moved}, ${signed}\n`);
+  context.stdout(signaturesLine(result));
+}
+
+/** What was found of upstream's signatures, and how many are ours; parts that are zero are left out. */
+function signaturesLine({ upstream, signed }: PullResult): string {
+  const { verified, unsignedAllowed, notAsked } = upstream;
+  const found = [
+    [verified, 'verified'],
+    [unsignedAllowed, 'allowed unsigned'],
+    [notAsked, 'not asked'],
+  ].flatMap(([count, what]) => (count === 0 ? [] : [`${count} ${what}`]));
+  const ours = signed === 0 ? '' : `; ours on ${plural(signed, 'manifest')}`;
+  return `  signatures: upstream's ${found.join(', ')}${ours}\n`;
 }

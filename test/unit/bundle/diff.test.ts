@@ -55,6 +55,42 @@ describe('diff of two statements', () => {
     assert.deepEqual([diff.changes.length, diff.bytesAdded, diff.bytesRemoved], [1, 0, 0]);
   });
 
+  const signed = (...evidence: [subject: string, digest: string, tag?: string][]): Content => ({
+    ...content('a:1', 'a'),
+    size: 1 + evidence.length,
+    evidence: evidence.map(([subject, digest, tag]) => ({
+      subject: of(subject),
+      ...(tag === undefined ? {} : { tag }),
+      digest: of(digest),
+      mediaType: 'm',
+      size: 1,
+    })),
+  });
+  const changeOf = (before: Content, after: Content) => {
+    const [change] = diffStatements(predicate([before], {}), predicate([after], {})).changes;
+    return [change?.change, change?.evidence];
+  };
+
+  test('other signatures of the same image are a change of evidence, counted; a list under the same tag is replaced', () => {
+    const before = signed(['a', 'one'], ['a', 'two'], ['a', 'list', 'sha256-a.sig']);
+    const after = signed(['a', 'two'], ['a', 'three'], ['b', 'two'], ['a', 'other list', 'sha256-a.sig']);
+    assert.deepEqual(changeOf(before, after), ['evidence', { added: 2, removed: 1, replaced: 1 }]);
+    assert.deepEqual(changeOf(content('a:1', 'a'), signed(['a', 'one'])), ['evidence', { added: 1, removed: 0, replaced: 0 }]);
+  });
+
+  test('another verdict alone is a change of evidence too', () => {
+    const [asked, allowed] = (['not-asked', 'unsigned-allowed'] as const).map((result) => ({
+      ...content('a:1', 'a'),
+      verdict: { result },
+    })) as [Content, Content];
+    assert.deepEqual(changeOf(asked, allowed), ['evidence', { added: 0, removed: 0, replaced: 0 }]);
+  });
+
+  test('an image that changed is changed, whatever became of its signatures', () => {
+    assert.equal(changeOf(signed(['a', 'one']), { ...signed(['a', 'two']), targetDigest: of('b') })[0], 'changed');
+    assert.equal(changeOf(signed(['a', 'one']), { ...signed(['a', 'two']), aliases: ['x:1'] })[0], 'changed');
+  });
+
   test('of a statement with itself is empty', () => {
     const one = predicate([content('a:1', 'a')], { a: 1 });
     assert.deepEqual(diffStatements(one, one), { changes: [], bytesAdded: 0, bytesRemoved: 0 });

@@ -228,6 +228,8 @@ describe('"could not list" is never "there is none"', () => {
         registry.inject({ on, times: 999, does: { kind: 'answer', status } });
         const error = await rejectsWith(find(image.digest), code, /looking for signatures/);
         assert.ok(error.hint);
+        // A limit on how often to ask passes: it is no reason to leave signatures behind.
+        assert.equal(error.hint.includes('"evidence: none"'), status !== 429, error.hint);
       });
   }
 

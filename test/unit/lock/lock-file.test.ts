@@ -33,7 +33,7 @@ const B = 'docker.io/library/b:1';
 
 describe('lock file', () => {
   test('is read as it was written', () => {
-    const written = lock(item(A), item(B, { asked: 'all', form: 'whole', index: 'exact' }));
+    const written = lock(item(A, { evidenceAsked: 'none' }), item(B, { asked: 'all', form: 'whole', index: 'exact' }));
     assert.deepEqual(parseLockFile(encodeLockFile(written), 'l'), written);
   });
 
@@ -57,6 +57,7 @@ describe('lock file', () => {
   for (const [what, message, more] of [
     ['evidence without its time', /come together/, { evidence: [] }],
     ['a time without evidence', /come together/, { evidenceAt: at }],
+    ['evidence where none is asked for', /exclude each other/, { evidenceAsked: 'none', evidence: [about(digest)] }],
     ['evidence of something that is not carried', /not carried/, { evidence: [about(digestOf(Buffer.from('y')))] }],
     ['evidence under a tag of the image', /not cosign's/, { evidence: [about(digest, { tag: 'latest' })] }],
     [

@@ -39,6 +39,7 @@ test('every key has a description for editors, and every map is closed', () => {
     'platforms',
     'images',
     'verify',
+    'evidence',
     'trustedRoot',
     'imageLists',
     'expires',
