@@ -5,8 +5,8 @@ import type { Descriptor } from '../core/descriptor.ts';
 import { type Digest, digestOf } from '../core/digest.ts';
 import { BundleError, isBundleError } from '../core/errors.ts';
 import { fallbackTag } from '../core/fallback-tag.ts';
-import { MEDIA_TYPE } from '../core/media-types.ts';
-import { artifactTypeOf } from '../core/oci-manifest.ts';
+import { isIndexType, MEDIA_TYPE } from '../core/media-types.ts';
+import { artifactTypeOf, parseOciManifest } from '../core/oci-manifest.ts';
 import { mergeFallbackIndex } from '../cosign/fallback-index.ts';
 import { type LegacyLayer, mergeLegacy, parseLegacy } from '../cosign/legacy.ts';
 import type { FetchedManifest } from '../registry/manifests.ts';
@@ -51,20 +51,24 @@ const COMPLETE: PlaceOutcome = { written: false, bytes: 0 };
 export const pushEvidence = (context: PushContext, place: EvidencePlace): Promise<PlaceOutcome> =>
   place.tag === undefined ? pushReferrers(context, place) : pushTagged(context, place, place.tag);
 
+/** Signatures have a few hundred bytes: sending one costs less than asking for it. */
+const SMALL_BYTES = 64 * 1024;
+
 /** @returns bytes of blobs that went over the wire for this one */
 async function pushBlobs(context: PushContext, repository: string, { graph }: CarriedEvidence): Promise<number> {
   const sizes = graph.blobs.map(async (blob) => {
     const mine = !context.pushed.has(pushKey(repository, blob));
-    return (await pushBlobOnce(context, repository, blob)) === 'pushed' && mine ? blob.size : 0;
+    const outcome = await pushBlobOnce(context, repository, blob, blob.size <= SMALL_BYTES);
+    return outcome === 'pushed' && mine ? blob.size : 0;
   });
   return (await Promise.all(sizes)).reduce((a, b) => a + b, 0);
 }
 
-async function pushGraph(context: PushContext, repository: string, carried: CarriedEvidence): Promise<PlaceOutcome> {
+/** All but the root, which is put under its tag, or by digest, once everything else is there. */
+async function pushUnderRoot(context: PushContext, repository: string, carried: CarriedEvidence): Promise<number> {
   const bytes = await pushBlobs(context, repository, carried);
-  let written = bytes > 0;
-  for (const manifest of carried.graph.manifests) written = (await pushManifest(context, repository, manifest)) || written;
-  return { written, bytes };
+  for (const manifest of carried.graph.manifests.slice(0, -1)) await pushManifest(context, repository, manifest);
+  return bytes;
 }
 
 const rootOf = ({ graph }: CarriedEvidence): GraphManifest => graph.manifests.at(-1) as GraphManifest;
@@ -83,7 +87,7 @@ async function pushTagged(context: PushContext, place: EvidencePlace, tag: strin
   let bytes = 0;
   for (const carried of wanted) {
     // Where lists are united the manifest is a new one: of ours only the layers go.
-    if (union === 'ours') bytes += (await pushGraph(context, repository, carried)).bytes;
+    if (union === 'ours') bytes += await pushUnderRoot(context, repository, carried);
     else bytes += await pushBlobs(context, repository, carried);
   }
   return { written: true, bytes, finish: () => inSlot(context, () => finishTag(context, repository, tag, wanted)) };
@@ -127,8 +131,9 @@ async function tagAt(
   tag: string,
   wanted: readonly CarriedEvidence[],
 ): Promise<'as wanted' | FetchedManifest | undefined> {
-  const head = await ports.client.headManifest(target.host, repository, tag, ports.signal).catch(notFound);
-  if (wanted.length === 1 && head?.digest === wanted[0]?.evidence.digest) return 'as wanted';
+  const found = await ports.client.lookUp(target.host, repository, tag, ports.signal);
+  if (found === undefined) return undefined;
+  if (wanted.length === 1 && found.digest === wanted[0]?.evidence.digest) return 'as wanted';
   return ports.client.getManifest(target.host, repository, tag, ports.signal).catch(notFound);
 }
 
@@ -154,32 +159,70 @@ function uniteWith(
 }
 
 async function pushReferrers(context: PushContext, place: EvidencePlace): Promise<PlaceOutcome> {
-  const { repository, subject, wanted } = place;
-  const { client, signal } = context.ports;
-  const { host } = context.target;
-  const { api, descriptors } = await inSlot(context, () => client.listReferrers(host, repository, subject, signal));
-  const listed = new Set(descriptors.map((d) => d.digest));
+  const { repository, wanted } = place;
+  const { api, digests } = await inSlot(context, () => listed(context, place));
   let [written, bytes] = [false, 0];
   for (const carried of wanted) {
     // A list made by the registry names what it has; one under a tag may name what was deleted since.
-    if (api && listed.has(carried.evidence.digest)) continue;
-    const pushed = await pushGraph(context, repository, carried);
-    written = pushed.written || written;
-    bytes += pushed.bytes;
+    if (digests.has(carried.evidence.digest) && (api || (await inSlot(context, () => isThere(context, repository, carried)))))
+      continue;
+    bytes += await pushUnderRoot(context, repository, carried);
+    const { descriptor, bytes: manifest } = rootOf(carried);
+    await inSlot(context, () => {
+      context.ports.onWrite();
+      const { client, signal } = context.ports;
+      return client.putManifest(context.target.host, repository, descriptor.digest, { ...descriptor, bytes: manifest }, signal);
+    });
+    written = true;
   }
-  if (api || wanted.every((carried) => listed.has(carried.evidence.digest))) return { written, bytes };
+  if (api || wanted.every((carried) => digests.has(carried.evidence.digest))) return { written, bytes };
   return { written: true, bytes, finish: () => inSlot(context, () => finishFallback(context, place)) };
+}
+
+/** Whether a target has the referrers API is asked once: its repositories are one registry's. */
+async function listed(
+  context: PushContext,
+  { repository, subject }: EvidencePlace,
+): Promise<Readonly<{ api: boolean; digests: ReadonlySet<Digest> }>> {
+  const { client, signal } = context.ports;
+  const { host } = context.target;
+  if (context.referrersApi.known === false) {
+    const index = await fallbackAt(context, repository, subject);
+    return { api: false, digests: new Set(index === undefined ? [] : descriptorsIn(index)) };
+  }
+  const { api, descriptors } = await client.listReferrers(host, repository, subject, signal);
+  context.referrersApi.known = api;
+  return { api, digests: new Set(descriptors.map((d) => d.digest)) };
+}
+
+function descriptorsIn({ bytes, mediaType, digest }: FetchedManifest): Digest[] {
+  if (!isIndexType(mediaType)) return [];
+  const index = parseOciManifest(bytes, mediaType, digest);
+  return index.kind === 'index' ? index.manifests.map((d) => d.digest) : [];
+}
+
+async function isThere({ ports, target }: PushContext, repository: string, { evidence }: CarriedEvidence): Promise<boolean> {
+  return (await ports.client.lookUp(target.host, repository, evidence.digest, ports.signal)) !== undefined;
 }
 
 /** distribution-spec v1.1 "Referrers Tag Schema": the client keeps the list where the registry does not. */
 async function finishFallback(context: PushContext, { repository, subject, wanted }: EvidencePlace): Promise<void> {
-  const { client, signal } = context.ports;
-  const tag = fallbackTag(subject);
-  const found = await client.getManifest(context.target.host, repository, tag, signal).catch(notFoundOrForeign);
-  const existing = found?.digest === subject ? undefined : found;
+  const existing = await fallbackAt(context, repository, subject);
   const bytes = mergeFallbackIndex(existing, wanted.map(fallbackDescriptor));
   if (bytes === undefined) return;
-  await putTag(context, repository, tag, { mediaType: MEDIA_TYPE.ociIndex, digest: digestOf(bytes), bytes });
+  await putTag(context, repository, fallbackTag(subject), { mediaType: MEDIA_TYPE.ociIndex, digest: digestOf(bytes), bytes });
+}
+
+/** undefined for none, and for the subject itself, to which GitLab resolves the tag. */
+async function fallbackAt(
+  { ports, target }: PushContext,
+  repository: string,
+  subject: Digest,
+): Promise<FetchedManifest | undefined> {
+  const found = await ports.client
+    .getManifest(target.host, repository, fallbackTag(subject), ports.signal)
+    .catch(notFoundOrForeign);
+  return found?.digest === subject ? undefined : found;
 }
 
 /** `cosign copy` leaves the image's own manifest under this tag, others leave what is no manifest at all: neither is a list of anything. */

@@ -39,6 +39,8 @@ export type PushContext = Readonly<{
   pushed: Map<string, Promise<PushOutcome>>;
   /** Original indexes that this target refused when it took this same generation: not tried again, so that a rerun writes nothing. */
   refused: ReadonlySet<Digest>;
+  /** Whether the target has the referrers API, once it was asked. */
+  referrersApi: { known: boolean | undefined };
 }>;
 
 export const createPushContext = (
@@ -51,6 +53,7 @@ export const createPushContext = (
   target,
   ports,
   refused,
+  referrersApi: { known: undefined },
   first: new Map(),
   pushed: new Map(),
 });
@@ -98,11 +101,12 @@ export const blobsOf = ({ target, original }: VerifiedContent): Descriptor[] => 
 
 export const pushKey = (repository: string, { digest }: Pick<Descriptor, 'digest'>): string => `${repository} ${digest}`;
 
-export function pushBlobOnce(context: PushContext, repository: string, blob: Descriptor): Promise<PushOutcome> {
+/** @param fresh small, and nothing that names it is there: it is not asked for first */
+export function pushBlobOnce(context: PushContext, repository: string, blob: Descriptor, fresh = false): Promise<PushOutcome> {
   const key = pushKey(repository, blob);
   let pending = context.pushed.get(key);
   if (pending === undefined) {
-    pending = pushBlobTo(context, repository, blob);
+    pending = pushBlobTo(context, repository, blob, fresh);
     context.pushed.set(key, pending);
     pending.catch(() => undefined); // seen by whoever awaits it
     if (!context.first.has(blob.digest)) context.first.set(blob.digest, { repository, done: pending });
@@ -110,7 +114,7 @@ export function pushBlobOnce(context: PushContext, repository: string, blob: Des
   return pending;
 }
 
-async function pushBlobTo(context: PushContext, repository: string, blob: Descriptor): Promise<PushOutcome> {
+async function pushBlobTo(context: PushContext, repository: string, blob: Descriptor, fresh: boolean): Promise<PushOutcome> {
   const { ports, bundle, target } = context;
   const first = context.first.get(blob.digest);
   const elsewhere = first !== undefined && first.repository !== repository ? first : undefined;
@@ -132,6 +136,7 @@ async function pushBlobTo(context: PushContext, repository: string, blob: Descri
       // Hashed again while it is sent: a medium that changed since the check can't get a wrong byte through.
       read: (start, end) => counted(readForPush(bundle, blob, start, end), ports.report, ports.onWrite),
       mountFrom,
+      fresh,
       signal: ports.signal,
     });
     if (outcome !== 'present') ports.onWrite();

@@ -26,6 +26,8 @@ export type PushBlob = Readonly<{
   mountFrom?: string | undefined;
   /** Upload even though the registry says that it has it (it said so and was wrong). */
   force?: boolean;
+  /** Small and known to be new: it is not asked for, neither before nor after; the manifest that follows names it, and the registry checks that. */
+  fresh?: boolean;
   signal?: AbortSignal | undefined;
 }>;
 
@@ -41,9 +43,10 @@ export async function pushBlob(send: Sender, clock: Clock, push: PushBlob): Prom
     pushScope(endpoint, repository),
     ...(push.mountFrom === undefined ? [] : [pullScope(endpoint, push.mountFrom)]),
   ];
-  const presence = push.force
-    ? 'absent'
-    : await headBlob(send, endpoint, repository, blob, [pushScope(endpoint, repository)], signal);
+  const presence =
+    push.force || push.fresh
+      ? 'absent'
+      : await headBlob(send, endpoint, repository, blob, [pushScope(endpoint, repository)], signal);
   if (presence === 'present') return 'present';
   let session: Session | undefined;
   if (push.mountFrom !== undefined && !push.force) {
@@ -62,7 +65,7 @@ export async function pushBlob(send: Sender, clock: Clock, push: PushBlob): Prom
       });
       if (chunked) await uploadChunks(send, push, session);
       else await uploadWhole(send, push, session);
-      await requireStored(send, push);
+      if (!push.fresh) await requireStored(send, push);
       return 'pushed';
     } catch (error) {
       if (session !== undefined) await cancel(send, push, session);

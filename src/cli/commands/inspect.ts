@@ -37,7 +37,7 @@ export const inspectCommand: CommandDefinition = {
       });
     else {
       context.stdout(
-        `${predicate.name}, generation ${predicate.sequence} (of ${sequences.join(', ')}), created ${predicate.created} by ${predicate.tool}\n`,
+        `${predicate.name}, generation ${predicate.sequence} (of ${sequences.join(', ')}), created ${predicate.created} by ${printable(predicate.tool, 100)}\n`,
       );
       if (predicate.expires !== undefined) context.stdout(`expires ${predicate.expires}\n`);
       context.stdout(
