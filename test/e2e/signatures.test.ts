@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createPublicKey, verify } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { describe, type TestContext, test } from 'node:test';
 import type { Digest } from '../../src/core/digest.ts';
 import { digestOf } from '../../src/core/digest.ts';
@@ -275,5 +275,44 @@ describe("upstream's legacy signatures alone", () => {
     await j.pull(file, '--always-bundle');
     assert.equal((await j.load()).code, 0);
     assert.equal(await bundlesBy(j.target, repository, image.digest, j.key.pub), 1);
+  });
+});
+
+describe('a key that a program holds', () => {
+  test('signs with a new nonce each time, so what it signed is kept: a night without change asks for nothing and changes no byte', async (t) => {
+    const { j, origin, file, repository, ref, image } = await withIndex(t);
+    const log = j.path('questions');
+    const script = j.path('signer.mjs');
+    const source = [
+      "import { appendFileSync, readFileSync } from 'node:fs';",
+      "import { createPrivateKey, createPublicKey } from 'node:crypto';",
+      `import { p256 } from '${import.meta.resolve('@noble/curves/nist.js')}';`,
+      'const key = createPrivateKey(readFileSync(process.argv[2]));',
+      "const question = process.argv.slice(3).join(' ');",
+      'appendFileSync(process.argv[1].replace("signer.mjs", "questions"), question + "\\n");',
+      "if (question === 'public-key') process.stdout.write(createPublicKey(key).export({ type: 'spki', format: 'pem' }));",
+      "const options = { prehash: false, lowS: false, format: 'der', extraEntropy: true };",
+      "const digest = () => Buffer.from(readFileSync(0, 'utf8').trim(), 'hex');",
+      "const secret = () => Buffer.from(key.export({ format: 'jwk' }).d, 'base64url');",
+      "if (question === 'sign sha256') process.stdout.write(Buffer.from(p256.sign(digest(), secret(), options)).toString('base64'));",
+    ];
+    await writeFile(script, source.join('\n'));
+    const key = `exec:${JSON.stringify([process.execPath, script, j.key.key])}`;
+    const questions = (): number =>
+      readFileSync(log, 'utf8')
+        .split('\n')
+        .filter((line) => line.startsWith('sign')).length;
+    const first = await j.pull(file, '--key', key);
+    assert.equal(first.code, 0, first.stderr);
+    const [asked, before] = [questions(), tree(j.bundle, true)];
+    assert.ok(asked > 4);
+    origin.clear();
+    const again = await j.pull(file, '--key', key);
+    assert.equal(again.code, 0, again.stderr);
+    assert.match(again.stdout, /nothing new/);
+    assert.equal(questions(), asked);
+    assert.deepEqual(tree(j.bundle, true), before);
+    assert.equal((await j.load()).code, 0);
+    assert.deepEqual(await legacyNames(j.target, repository, image.children[0]?.digest as Digest, j.key.pub), [ref]);
   });
 });

@@ -6,11 +6,13 @@ import assert from 'node:assert/strict';
 import { cp, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { randomIndex } from '../support/random-image.ts';
 import { type Bundle, createBundle, writeManifest } from '../support/real/bundle.ts';
 import { type Clients, createClients } from '../support/real/clients.ts';
 import { succeed } from '../support/real/journey.ts';
 import { pushPlainImage } from '../support/real/plain-image.ts';
 import type { Finished } from '../support/real/programs.ts';
+import { pushImage } from '../support/real/push-image.ts';
 import { type Kind, type Registry, startRegistry } from '../support/real/registries.ts';
 import { createSuiteScope } from '../support/real/scope.ts';
 import { type Signing, type Sigstore, startSigstore } from '../support/real/sigstore.ts';
@@ -82,6 +84,7 @@ for (const { origin: originKind, target: targetKind } of DIRECTIONS) {
     let loadFlags: string[] = [];
     const digests = new Map<string, string>();
     const verifiedBefore = new Set<string>();
+    let platform = { index: '', child: '' };
     const targetName = (way: string): string => `${target.host}/${origin.host.replace(':', '_')}/team/${way}`;
 
     before(async () => {
@@ -107,14 +110,21 @@ for (const { origin: originKind, target: targetKind } of DIRECTIONS) {
             if ((await verify(consumer, key, `${origin.host}/${name}`)).code === 0)
               verifiedBefore.add(`${consumer.name} ${key} ${way}`);
       }
+      const index = await randomIndex({ seed: 77, layers: 1, platforms: ['linux/amd64', 'linux/arm64'] });
+      await pushImage(origin, 'team/index', '1', index);
+      platform = { index: index.digest, child: index.children[0]?.digest as string };
+      await sigstore.sign(`${origin.host}/team/index@${index.digest}`, {
+        ...KEYED,
+        key: keys.get('upstream')?.key as string,
+        args: ['--recursive'],
+      });
       bundle = await createBundle(join(home, 'connected'));
       await succeed(bundle(['keys', 'generate', '-o', 'release', '--json']));
       keys.set('ours', { key: join(home, 'connected/release.key'), pub: join(home, 'connected/release.pub') });
-      await writeManifest(
-        join(home, 'connected'),
-        'journey',
-        Object.keys(WAYS).map((way) => `${origin.host}/team/${way}:1`),
-      );
+      await writeManifest(join(home, 'connected'), 'journey', [
+        ...Object.keys(WAYS).map((way) => `${origin.host}/team/${way}:1`),
+        { ref: `${origin.host}/team/index:1`, platforms: ['linux/amd64'] },
+      ]);
       await succeed(bundle(['pull', '--key', 'release.key', '--json', '--plain-http', origin.host]));
       carried = join(home, 'node-1/journey');
       await mkdir(join(home, 'node-1'), { recursive: true });
@@ -167,6 +177,24 @@ for (const { origin: originKind, target: targetKind } of DIRECTIONS) {
           }
       });
     }
+
+    it('an index, upstream signed on all levels: through a platform filter the tag verifies by ours, and both digests by upstream too', async () => {
+      const child = platform.child;
+      const original = `${targetName('index')}@${platform.index}`;
+      for (const name of [`${targetName('index')}:1`, `${targetName('index')}@${child}`])
+        for (const consumer of CONSUMERS.slice(0, 3))
+          for (const key of consumer.name === 'cosign 2.5' ? ['ours'] : ['ours', 'upstream']) {
+            if (consumer.name === 'cosign 3, legacy' && key === 'upstream') continue; // upstream signed as a bundle
+            const { code, stderr } = await verify(consumer, key, name);
+            assert.equal(code, 0, `${consumer.name}, key ${key}, ${name}: ${stderr}`);
+          }
+      // CNCF distribution takes no index with missing platforms; its signatures are there all the same.
+      if (targetKind === 'olareg')
+        for (const key of ['ours', 'upstream']) {
+          const { code, stderr } = await verify(CONSUMERS[0] as (typeof CONSUMERS)[number], key, original);
+          assert.equal(code, 0, stderr);
+        }
+    });
 
     it('a second load writes nothing', async () => {
       const { targets } = (await succeed(bundle(['load', carried, '--json', ...loadFlags]))) as {
