@@ -58,7 +58,8 @@ function addContent(repositories: Map<string, Repository>, verified: VerifiedCon
     };
     repositories.set(repository, place);
     if (tag !== undefined) place.tags.set(tag, content.targetDigest);
-    for (const { evidence: item } of evidence) if (item.tag !== undefined) place.tags.set(item.tag, item.digest);
+    for (const { evidence: item } of evidence)
+      if (item.tag !== undefined && !item.superseded) place.tags.set(item.tag, item.digest);
     for (const graph of graphsOf(verified)) {
       for (const node of graph.manifests) addManifest(place, node);
       for (const blob of graph.blobs) place.blobs.set(blob.digest, blob.size);

@@ -40,7 +40,7 @@ const content = z.strictObject({
   /** Bytes of everything the reference needs, shared blobs counted in full. */
   size,
   /** Signatures, attestations, SBOMs and other referrers, upstream's and ours, that go where the image goes; sorted. */
-  evidence: z.array(evidenceSchema).max(LIMITS.referrers).optional(),
+  evidence: z.array(evidenceSchema).max(LIMITS.contentEvidence).optional(),
   /** Whether upstream had signed it, as pull found it. */
   verdict: verdictSchema.optional(),
 });

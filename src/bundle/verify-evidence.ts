@@ -13,9 +13,10 @@ import { throwProblems, type VerifiedContent } from './verify-content.ts';
 type Bundle = Readonly<{ generation: Generation; contents: readonly VerifiedContent[]; store: BlobStore }>;
 
 export const evidenceOf = ({ evidence }: VerifiedContent): EvidenceGraph[] =>
-  evidence.map(({ evidence: item, graph }) => {
+  evidence.flatMap(({ evidence: item, graph }) => {
+    if (item.superseded) return [];
     const { manifest, bytes } = graph.manifests.at(-1) as GraphManifest;
-    return { evidence: item, manifest, bytes };
+    return [{ evidence: item, manifest, bytes }];
   });
 
 export const evidenceBlobs =

@@ -15,6 +15,11 @@ export const evidenceSchema = z.strictObject({
   digest,
   mediaType: z.string().min(1).max(255),
   size: z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER),
+  /**
+   * Upstream's own list, to which ours was added: what is under the tag is another one, which has all of it. It travels so that the next pull need not
+   * ask for it, and goes to no target.
+   */
+  superseded: z.literal(true).optional(),
 });
 
 export type Evidence = z.infer<typeof evidenceSchema>;

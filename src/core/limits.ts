@@ -69,6 +69,10 @@ export const LIMITS = {
   referrers: 1000,
   /** Signatures, attestations and other referrers of one locked reference, all its platforms together. */
   itemEvidence: 2000,
+  /** Manifests of one image that are asked about: real indexes have some twenty platforms; each costs four requests. */
+  evidenceSubjects: 128,
+  /** The same in a statement, with ours. */
+  contentEvidence: 4000,
   /** Signatures in one `.sig`: cosign reads no more (its pkg/oci, maxLayers). */
   legacyLayers: 1000,
   /** The payload of one: containers/image's cap for a signature. */

@@ -31,6 +31,7 @@ export function evidencePlaces({ contents }: Pick<VerifiedBundle, 'contents'>, t
   for (const { content, evidence } of contents) {
     for (const repository of new Set(placesAt(target, content.ref, content.aliases ?? []).map((p) => p.repository))) {
       for (const carried of evidence) {
+        if (carried.evidence.superseded) continue;
         const { tag, subject, digest } = carried.evidence;
         const key = `${repository} ${tag ?? ''} ${subject}`;
         const found = places.get(key) ?? { place: { repository, tag, subject }, wanted: new Map() };
@@ -80,7 +81,7 @@ async function pushTagged(context: PushContext, place: EvidencePlace, tag: strin
   const union = uniteWith(there, wanted, tag);
   if (union === 'complete') return COMPLETE;
   if (union === 'foreign') {
-    const text = `${context.target.name}/${repository}:${tag} is no list of signatures at the target and stays as it is`;
+    const text = `${context.target.name}/${repository}:${tag} stays as it is: there or in the bundle it is no list of signatures`;
     context.ports.report({ type: 'warning', text });
     return COMPLETE;
   }
@@ -150,10 +151,11 @@ function uniteWith(
     return parseLegacy(bytes, descriptor.mediaType, descriptor.digest);
   });
   if (there === undefined && wanted.length === 1) return 'ours';
-  if (tag.endsWith('.sbom') || ours.some((list) => list === undefined)) {
-    return there?.digest === wanted.at(-1)?.evidence.digest ? 'complete' : 'ours';
-  }
-  if (there !== undefined && parseLegacy(there.bytes, there.mediaType, there.digest) === undefined) return 'foreign';
+  if (tag.endsWith('.sbom')) return there?.digest === wanted.at(-1)?.evidence.digest ? 'complete' : 'ours';
+  if (there === undefined && ours.some((list) => list === undefined)) return 'ours';
+  const theirs = there && parseLegacy(there.bytes, there.mediaType, there.digest);
+  // What is no list can't be united with anything, on either side: what is there stays.
+  if ((there !== undefined && theirs === undefined) || ours.some((list) => list === undefined)) return 'foreign';
   const layers: LegacyLayer[] = ours.flatMap((list) => list?.layers ?? []);
   return mergeLegacy(there, layers) ?? 'complete';
 }

@@ -84,6 +84,8 @@ async function walk(
   known: readonly Evidence[],
   ports: Ports,
 ): Promise<Evidence[]> {
+  if (subjects.length > LIMITS.evidenceSubjects)
+    throw tooMuch(repository, `${subjects.length} platforms of one image, more than ${LIMITS.evidenceSubjects}`);
   const before = new Map(known.map((e) => [orderOf(e), e]));
   const found = new Map<string, Evidence>();
   const seen = new Set<Digest>();

@@ -34,8 +34,8 @@ const namedAs = (name: string) => ({ 'io.containerd.image.name': name, 'org.open
 function evidenceRoots(items: readonly PlannedItem[]) {
   const roots = items.flatMap(({ item, evidence }) => {
     const { origin, repository } = parseReference(item.ref);
-    return evidence.map(({ evidence: { tag, mediaType, digest, size } }) => {
-      const name = tag === undefined ? undefined : formatReference({ origin, repository, tag });
+    return evidence.map(({ evidence: { tag, mediaType, digest, size, superseded } }) => {
+      const name = tag === undefined || superseded ? undefined : formatReference({ origin, repository, tag });
       return { mediaType, digest, size, ...(name === undefined ? {} : { annotations: namedAs(name) }) };
     });
   });

@@ -142,8 +142,13 @@ function join(
   const bundles = !always && bases.length > 0 && !others.some(isBundle) ? [] : ours.referrers;
   if (merged === undefined) return { evidence: distinct([...others, ...bases.slice(0, 1), ...bundles]) };
   for (const { digest, bytes } of [merged.config, merged.manifest]) made.set(digest, bytes);
-  return { evidence: distinct([...others, carried(subject, tag, merged.manifest), ...bundles]) };
+  return { evidence: distinct([...others, ...bases.map(superseded), carried(subject, tag, merged.manifest), ...bundles]) };
 }
+
+const superseded = ({ evidence, graph }: CarriedEvidence): CarriedEvidence => ({
+  evidence: { ...evidence, superseded: true },
+  graph,
+});
 
 const isBundle = ({ graph }: CarriedEvidence): boolean => isBundleReferrer((graph.manifests.at(-1) as GraphManifest).manifest);
 

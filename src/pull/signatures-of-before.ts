@@ -26,7 +26,7 @@ export async function withKnownSignatures(
 
 /** What is damaged is signed again. */
 async function addFrom(store: BlobStore, evidence: Evidence, cache: SignatureCache): Promise<void> {
-  if (evidence.tag !== undefined && !evidence.tag.endsWith('.sig')) return;
+  if (evidence.superseded || (evidence.tag !== undefined && !evidence.tag.endsWith('.sig'))) return;
   try {
     const bytes = await store.readWhole(evidence, LIMITS.ociManifestBytes);
     if (evidence.tag !== undefined) {

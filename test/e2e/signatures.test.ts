@@ -210,6 +210,9 @@ describe("upstream's signatures", () => {
     j.target.clear();
     assert.equal((await j.load()).code, 0);
     assert.deepEqual(j.target.requests.filter(isWrite), []);
+    origin.clear();
+    assert.match((await j.pull(file)).stdout, /nothing new/);
+    assert.deepEqual(origin.requests, [], "upstream's own list travels, so that it is not asked for again");
   });
 
   test('referrers of the index and of a platform come along, byte for byte, also through a platform filter', async (t) => {

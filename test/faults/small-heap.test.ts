@@ -59,8 +59,8 @@ type Origin = Readonly<{
 const ORIGINS: readonly Origin[] = [
   {
     what: 'an index of ten thousand images that are not there',
-    exit: 4,
-    code: /E_NOT_FOUND/,
+    exit: 5,
+    code: /E_LIMIT/,
     make: (blobs) => raw(blobs, `${HEAD}${many(10_000)}]}`),
   },
   {

@@ -50,7 +50,7 @@ export const verifyCommand: CommandDefinition = {
       ).generation;
       for (const blob of statement.predicate.blobs) listed.add(blob.digest);
     }
-    const deep = args.deep ? await deepFor(verified, trust, context) : undefined;
+    const deep = args.deep ? await deepFor(verified, trust, now) : undefined;
     progress.end();
     const leftovers = verified.unlisted.filter((digest) => !listed.has(digest));
     print(verified, { older, leftovers, deep }, args, context);
@@ -61,9 +61,9 @@ export const verifyCommand: CommandDefinition = {
 /** Whole, but not by signers of today's trust. A broken signature is damage. */
 const NOT_COUNTED: readonly string[] = ['E_UNSIGNED', 'E_UNTRUSTED', 'E_THRESHOLD'];
 
-async function deepFor(verified: VerifiedBundle, trust: Trust | 'insecure-skip', context: Context): Promise<DeepContent[]> {
+async function deepFor(verified: VerifiedBundle, trust: Trust | 'insecure-skip', now: number): Promise<DeepContent[]> {
   const { deepEvidence } = await import('../../bundle/deep-evidence.ts');
-  return deepEvidence(verified, trust === 'insecure-skip' ? [] : trust.keys, context.now());
+  return deepEvidence(verified, trust === 'insecure-skip' ? [] : trust.keys, now);
 }
 
 type Beside = Readonly<{
