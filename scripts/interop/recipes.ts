@@ -130,6 +130,15 @@ const DEBIAN: readonly DebianRecipe[] = [
     packages: ['skopeo', 'libc6'],
     programs: { 'skopeo-sid': { path: 'usr/bin/skopeo', before: ['--policy', '@home@/.config/containers/policy.json'] } },
   },
+  {
+    // Debian 12's is built without Sigstore.
+    kind: 'debian',
+    name: 'podman-sid',
+    suite: 'sid',
+    libraries: 'own-loader',
+    packages: ['podman', 'conmon', 'crun', 'libc6'],
+    programs: { 'podman-sid': plain('usr/bin/podman'), 'conmon-sid': plain('usr/bin/conmon'), 'crun-sid': plain('usr/bin/crun') },
+  },
 ];
 
 const go = (name: string, module: string, command: string, version: string): GoRecipe => ({

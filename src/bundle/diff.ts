@@ -53,7 +53,7 @@ function withoutEvidence({ evidence: _evidence, verdict: _verdict, size: _size, 
 
 function evidenceChange(before: Content, after: Content): EvidenceChange {
   const placed = ({ evidence = [] }: Content): Map<string, Digest> =>
-    new Map(evidence.map((e) => [`${e.subject} ${e.tag ?? e.digest}`, e.digest]));
+    new Map(evidence.filter((e) => !e.superseded).map((e) => [`${e.subject} ${e.tag ?? e.digest}`, e.digest]));
   const [old, now] = [placed(before), placed(after)];
   return {
     added: [...now.keys()].filter((place) => !old.has(place)).length,

@@ -1,10 +1,11 @@
 import * as z from 'zod';
+import { aliasFault } from '../core/alias.ts';
 import { type Digest, digestOf, hexOf, isDigest } from '../core/digest.ts';
 import { BundleError } from '../core/errors.ts';
 import { evidenceSchema } from '../core/evidence.ts';
 import { byteOrder, parseStrictJson, prettyJson } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
-import { isFullReference, isRepository, isTag } from '../core/reference.ts';
+import { isFullReference } from '../core/reference.ts';
 import { shapeFaults } from '../core/shape-faults.ts';
 import { verdictSchema } from '../upstream/verdict.ts';
 
@@ -36,7 +37,7 @@ const content = z.strictObject({
   targetSize: size,
   form: z.enum(['whole', 'single', 'derived']),
   platforms: z.array(z.string()),
-  aliases: z.array(z.string().refine(isAlias, 'not of the form repository:tag')).optional(),
+  aliases: z.array(z.string().refine((text) => aliasFault(text) === undefined, 'not an extra name at the target')).optional(),
   /** Bytes of everything the reference needs, shared blobs counted in full. */
   size,
   /** Signatures, attestations, SBOMs and other referrers, upstream's and ours, that go where the image goes; sorted. */
@@ -71,11 +72,6 @@ const statement = z.strictObject({
 export type Content = z.infer<typeof content>;
 export type Predicate = z.infer<typeof predicate>;
 export type Statement = z.infer<typeof statement>;
-
-function isAlias(text: string): boolean {
-  const at = text.lastIndexOf(':');
-  return at > 0 && isRepository(text.slice(0, at)) && isTag(text.slice(at + 1));
-}
 
 /** The bytes that are signed: sorted, so that the same content has the same statement. */
 export function encodeStatement(indexBytes: Uint8Array, body: Predicate): Uint8Array {

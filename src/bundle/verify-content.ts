@@ -3,6 +3,7 @@ import type { Digest } from '../core/digest.ts';
 import { BundleError, isBundleError } from '../core/errors.ts';
 import type { Evidence } from '../core/evidence.ts';
 import { LIMITS } from '../core/limits.ts';
+import type { OciManifest } from '../core/oci-manifest.ts';
 import type { Reporter } from '../core/progress.ts';
 import { COSIGN_TAGS, legacyTag } from '../cosign/legacy.ts';
 import type { BlobStore } from './blob-store.ts';
@@ -105,6 +106,7 @@ export async function walkContents(
       originalDescriptor === undefined
         ? undefined
         : await walkGraph(originalDescriptor, { read, carried: (d) => listed.has(d.digest) });
+    requireForm(content, target, original);
     const evidence: CarriedEvidence[] = [];
     for (const item of content.evidence ?? []) {
       const graph = evidenceGraphs.get(item.digest) ?? (await walkGraph(item, { read }));
@@ -116,6 +118,27 @@ export async function walkContents(
   }
   return contents;
 }
+
+/**
+ * What the tag will mean is what the origin served, or a part of it. Whoever signed the statement says both; policies ask about the first, and the
+ * second is what runs.
+ */
+function requireForm({ ref, form, digest, targetDigest }: Content, target: Graph, original: Graph | undefined): void {
+  const fault = (why: string): BundleError => new BundleError('E_STATEMENT', `${ref}: ${why}`, { origin: 'bundle' });
+  if (form === 'whole' || original === undefined) {
+    if (digest === targetDigest && form === 'whole') return;
+    throw fault(`"${form}", and means ${targetDigest} where the origin served ${digest}`);
+  }
+  const named = new Set(original.manifests.flatMap(({ manifest }) => childrenOf(manifest)));
+  const root = target.manifests.at(-1)?.manifest;
+  const parts = form === 'single' || root === undefined ? [targetDigest] : root.kind === 'index' ? childrenOf(root) : undefined;
+  if (parts === undefined) throw fault(`"${form}", and ${targetDigest} is no index`);
+  const foreign = parts.find((part) => !named.has(part));
+  if (foreign !== undefined) throw fault(`would mean ${foreign}, which is no part of ${digest}`);
+}
+
+const childrenOf = (manifest: OciManifest): Digest[] =>
+  manifest.kind === 'index' ? manifest.manifests.map((d) => d.digest) : [];
 
 /**
  * Evidence is about something that is carried, and is found in the way that it says. A tag is cosign's own for its subject and no other: load writes it

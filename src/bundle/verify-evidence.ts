@@ -1,3 +1,4 @@
+import pLimit from 'p-limit';
 import type { Descriptor } from '../core/descriptor.ts';
 import { BundleError, isBundleError } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
@@ -11,6 +12,9 @@ import type { GraphManifest } from './graph.ts';
 import { throwProblems, type VerifiedContent } from './verify-content.ts';
 
 type Bundle = Readonly<{ generation: Generation; contents: readonly VerifiedContent[]; store: BlobStore }>;
+
+/** While one waits for the medium another computes; the root is read once for all. */
+const IMAGES_AT_ONCE = 8;
 
 export const evidenceOf = ({ evidence }: VerifiedContent): EvidenceGraph[] =>
   evidence.flatMap(({ evidence: item, graph }) => {
@@ -35,19 +39,24 @@ export async function requireUpstream(
   now: number,
 ): Promise<Map<string, Verdict>> {
   const root = policies.root === 'fromBundle' ? await rootOf(generation) : policies.root;
-  const verdicts = new Map<string, Verdict>();
-  const problems: BundleError[] = [];
-  for (const verified of contents) {
+  const limit = pLimit(IMAGES_AT_ONCE);
+  const outcomes = await limit.map(contents, async (verified): Promise<Verdict | BundleError> => {
     const { ref, digest } = verified.content;
     try {
       const policy = policyFor(policies, parseReference(ref));
       const request = { digest, ref, policy, evidence: evidenceOf(verified), readBlob: evidenceBlobs(store), root, now };
-      verdicts.set(ref, await verifyImage(request));
+      return await verifyImage(request);
     } catch (error) {
       if (!isBundleError(error)) throw error;
       const { code, message, hint, detail } = error;
-      problems.push(new BundleError(code, message, { hint, detail, origin: 'bundle', cause: error }));
+      return new BundleError(code, message, { hint, detail, origin: 'bundle', cause: error });
     }
+  });
+  const verdicts = new Map<string, Verdict>();
+  const problems: BundleError[] = [];
+  for (const [i, outcome] of outcomes.entries()) {
+    if (isBundleError(outcome)) problems.push(outcome);
+    else verdicts.set((contents[i] as VerifiedContent).content.ref, outcome);
   }
   throwProblems(
     problems,

@@ -1,6 +1,6 @@
 /** The policies that `bundle policy podman` prints, before the real skopeo: it takes what our key signed and nothing else. */
 import assert from 'node:assert/strict';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { cp, mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { legacyTag, type MadeBlob, mergeLegacy } from '../../src/cosign/legacy.ts';
@@ -12,7 +12,7 @@ import { createRegistryClient, type RegistryClient } from '../../src/registry/cl
 import { generateKeyPair } from '../../src/sign/generate.ts';
 import { loadSigningKey } from '../../src/sign/private-key-source.ts';
 import type { SigningKey } from '../../src/sign/signing-key.ts';
-import { randomIndex, type TestImage } from '../support/random-image.ts';
+import { randomImage, randomIndex, type TestImage } from '../support/random-image.ts';
 import { type Bundle, createBundle, type Outcome, writeManifest } from '../support/real/bundle.ts';
 import { type Finished, must, run } from '../support/real/programs.ts';
 import { type Registry, startRegistry } from '../support/real/registries.ts';
@@ -155,6 +155,44 @@ describe('policy podman, before skopeo 1.22', () => {
   it('refuses an image that is unsigned, and one that another key signed', async () => {
     await refuses(name('docker.io/team/none:1'), NO_SIGNATURE);
     await refuses(name('docker.io/team/stranger:1'), /invalid signature|cryptographic signature verification failed/i);
+  });
+
+  it('podman 5.8 takes and refuses the same', async () => {
+    const pull = async (image: string): Promise<Finished> => {
+      const { policy, registries } = await configure();
+      const home = at(`podman-${runs++}`);
+      await cp(registries, join(home, '.config/containers/registries.d'), { recursive: true });
+      const storage = ['--root', join(home, 'root'), '--runroot', join(home, 'run'), '--storage-driver', 'vfs'];
+      const flags = ['--signature-policy', policy, '--os', 'linux', '--arch', 'amd64'];
+      const settings = join(home, 'containers.conf');
+      const runtime = `runtime = "crun"\n[engine.runtimes]\ncrun = ["${tool('crun-sid')}"]\n`;
+      // Podman looks for it before it does anything; a pull never starts it.
+      await writeFile(join(home, 'netavark'), '#!/bin/sh\nexit 1\n', { mode: 0o755 });
+      const helpers = `conmon_path = ["${tool('conmon-sid')}"]\nhelper_binaries_dir = ["${home}"]\n`;
+      await writeFile(settings, `[engine]\n${helpers}${runtime}`);
+      const env = {
+        ...{ HOME: home, TMPDIR: home, XDG_RUNTIME_DIR: home },
+        ...{ CONTAINERS_CONF: settings, CONTAINERS_REGISTRIES_CONF: at('registries.conf') },
+      };
+      return run(tool('podman-sid'), [...storage, 'pull', '-q', ...flags, image], { env });
+    };
+    // Without layers: to unpack one podman starts itself anew, which a program behind a loader of its own can't.
+    const bare = await randomImage({ seed: 900, layers: 0 });
+    await pushImage(bare, 'docker.io/team/bare');
+    await sign(bare, 'docker.io/team/bare', keys.ours, 'docker.io/team/bare:1');
+    for (const image of [name('docker.io/team/bare:1'), 'docker.io/team/bare:1']) {
+      const { code, stderr } = await pull(image);
+      assert.equal(code, 0, stderr);
+    }
+    for (const [image, why] of [
+      [name('docker.io/team/none:1'), NO_SIGNATURE],
+      [name('docker.io/team/stranger:1'), /invalid signature|cryptographic signature verification failed/i],
+      [name('elsewhere/ours:1'), /rejected by policy/],
+    ] as const) {
+      const { code, stderr } = await pull(image);
+      assert.notEqual(code, 0, image);
+      assert.match(stderr, why);
+    }
   });
 
   it('takes the signature of any of several keys', async () => {

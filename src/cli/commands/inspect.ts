@@ -61,7 +61,7 @@ const rows = (predicate: Statement['predicate']): string[][] =>
     c.form,
     formatBytes(c.size),
     printable(c.platforms.join(' '), 500) || '-',
-    String(c.evidence?.length ?? 0),
+    String((c.evidence ?? []).filter((e) => !e.superseded).length),
     verdictText(c.verdict),
   ]);
 
