@@ -7,6 +7,7 @@ import { byteOrder, parseStrictJson, prettyJson } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
 import { isFullReference } from '../core/reference.ts';
 import { shapeFaults } from '../core/shape-faults.ts';
+import { timeSchema } from '../core/time.ts';
 import { verdictSchema } from '../upstream/verdict.ts';
 
 /** The signed list of everything in a generation: an in-toto statement, https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md */
@@ -18,12 +19,6 @@ const MAX_SEQUENCE = 9_999_999_999;
 
 const digest = z.custom<Digest>(isDigest, 'not a sha256 or sha512 digest');
 const size = z.number().int().nonnegative().max(LIMITS.blobBytes);
-const time = z
-  .string()
-  .refine(
-    (t) => /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/.test(t) && !Number.isNaN(Date.parse(t)),
-    'not a time such as 2026-11-21T08:00:00Z',
-  );
 
 const content = z.strictObject({
   kind: z.literal('image'),
@@ -49,8 +44,8 @@ const content = z.strictObject({
 const predicate = z.strictObject({
   name: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/),
   sequence: z.number().int().min(1).max(MAX_SEQUENCE),
-  created: time,
-  expires: time.optional(),
+  created: timeSchema,
+  expires: timeSchema.optional(),
   platforms: z.array(z.string()),
   contents: z.array(content).max(LIMITS.descriptors),
   blobs: z.array(z.strictObject({ digest, size })).max(LIMITS.graphNodes),

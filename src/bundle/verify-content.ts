@@ -54,7 +54,7 @@ export async function sizeProblems(store: BlobStore, listed: ReadonlyMap<Digest,
 }
 
 /** A plain pull believes committed blobs of the right size. */
-const DAMAGED = 'copy the bundle again; where it was made, run "bundle pull --rehash"; nothing was pushed';
+const DAMAGED = 'copy the bundle again; where it was made, run "bundle pull --rehash"';
 
 /** @throws BundleError the first one, with all of them in its message and in `detail.problems` */
 export function throwProblems(problems: readonly BundleError[], hint = DAMAGED): void {

@@ -6,7 +6,6 @@ import { parseStatementSignature } from '../sign/signature-shape.ts';
 import type { Trust } from '../sign/trust.ts';
 import { requireThreshold } from '../sign/verify-statement.ts';
 import type { TrustPolicies } from '../upstream/trust-policies.ts';
-import type { Verdict } from '../upstream/verdict.ts';
 import { type BlobStore, createBlobStore } from './blob-store.ts';
 import { type Generation, listGenerations, readGeneration, requireFolders } from './generation.ts';
 import { signatureName } from './layout.ts';
@@ -18,6 +17,7 @@ import {
   type VerifiedContent,
   walkContents,
 } from './verify-content.ts';
+import type { UpstreamCheck } from './verify-evidence.ts';
 import { checkFiles } from './verify-files.ts';
 
 export type { VerifiedContent } from './verify-content.ts';
@@ -32,8 +32,8 @@ export type VerifiedBundle = Readonly<{
   /** Blobs of older generations and leftovers: never pushed. */
   unlisted: readonly string[];
   warnings: readonly string[];
-  /** What upstream's signatures are worth by the policies of this side, by reference; undefined without policies. */
-  upstream: ReadonlyMap<string, Verdict> | undefined;
+  /** What upstream's signatures are worth by the policies of this side; undefined without policies. */
+  upstream: UpstreamCheck | undefined;
 }>;
 
 export type VerifyOptions = Readonly<{
@@ -98,7 +98,8 @@ export async function verifyBundle(fs: FileSystem, directory: string, options: V
   try {
     const content = await verifyContent(fs, directory, generation, options);
     const upstream = await verifyUpstream({ generation, ...content }, options);
-    return { directory, generation, signers, warnings, ...content, upstream };
+    const unused = (upstream?.unused ?? []).map((scope) => `trust.yaml: nothing in this bundle is under ${scope}`);
+    return { directory, generation, signers, warnings: [...warnings, ...unused], ...content, upstream };
   } catch (error) {
     throw diskError(error, `reading ${directory}`);
   }

@@ -8,6 +8,8 @@ export type CommandDefinition = Readonly<{
   usage: string;
   describe: string;
   options: readonly OptionName[];
+  /** What a flag means here, where the words of the one table (options.ts) are too wide. */
+  describes?: Readonly<Partial<Record<OptionName, string>>>;
   positionals?: Readonly<Record<string, PositionalOptions>>;
   examples?: readonly (readonly [string, string])[];
   /** The exit code; 0 when nothing is returned. */
@@ -16,8 +18,16 @@ export type CommandDefinition = Readonly<{
 
 type Done = (code: number) => void;
 
+/** Said where a command line has no command in the place for it. */
+export const NO_COMMAND = 'say what to do, for example: bundle pull';
+
 /** yargs takes the second word of `keys generate` for the name of an argument: such commands go below one for their first word. */
-export function toModules(definitions: readonly CommandDefinition[], context: Context, done: Done): CommandModule[] {
+export function toModules(
+  definitions: readonly CommandDefinition[],
+  describeNoun: Readonly<Record<string, string>>,
+  context: Context,
+  done: Done,
+): CommandModule[] {
   const nouns = new Map<string, CommandDefinition[]>();
   const modules: CommandModule[] = [];
   for (const definition of definitions) {
@@ -25,15 +35,21 @@ export function toModules(definitions: readonly CommandDefinition[], context: Co
     if (noun === undefined || verb === undefined) modules.push(toModule(definition, context, done));
     else nouns.set(noun, [...(nouns.get(noun) ?? []), { ...definition, usage: verb }]);
   }
-  for (const [noun, verbs] of nouns) modules.push(nounModule(noun, verbs, context, done));
+  for (const [noun, verbs] of nouns) modules.push(nounModule(noun, describeNoun[noun] ?? '', verbs, context, done));
   return modules;
 }
 
-function nounModule(noun: string, verbs: readonly CommandDefinition[], context: Context, done: Done): CommandModule {
+function nounModule(
+  noun: string,
+  describe: string,
+  verbs: readonly CommandDefinition[],
+  context: Context,
+  done: Done,
+): CommandModule {
   const names = verbs.map(({ usage }) => usage.split(' ')[0]).join(', ');
   return {
     command: noun,
-    describe: verbs.map(({ usage, describe }) => `${usage}: ${describe}`).join('; '),
+    describe: `${describe}: ${names}`,
     builder: (yargs: Argv) => {
       for (const verb of verbs) yargs.command(toModule(verb, context, done));
       return yargs.demandCommand(1, `say what to do with ${noun}: ${names}`);
@@ -50,7 +66,8 @@ export function toModule(definition: CommandDefinition, context: Context, done: 
     describe: definition.describe,
     builder: (yargs: Argv) => {
       for (const [name, options] of Object.entries(definition.positionals ?? {})) yargs.positional(name, options);
-      for (const name of names) yargs.option(name, OPTIONS[name]);
+      const described = (name: OptionName) => definition.describes?.[name] ?? OPTIONS[name].describe;
+      for (const name of names) yargs.option(name, { ...OPTIONS[name], describe: described(name) });
       for (const [command, description] of definition.examples ?? []) yargs.example(command, description);
       return yargs.config(fromEnvironment(names, context.env));
     },

@@ -9,7 +9,7 @@ const flag = (describe: string, extra: Extra = {}) => ({ describe, ...extra, typ
 /** Every flag of every command, said once: a name means the same everywhere (design.md section 8). */
 export const OPTIONS = {
   file: text('manifest (default: the only one in manifests/)', { alias: 'f' }),
-  output: text('where to write; "-" is standard output', { alias: 'o' }),
+  output: text('where to write', { alias: 'o' }),
   registry: list('registry to push to, host[:port][/path]; repeatable'),
   endpoint: list(
     'URL by which the nodes reach the registry, such as https://node-1:5000; repeatable (default: the registry itself)',
@@ -24,9 +24,7 @@ export const OPTIONS = {
   'source-mirror': list('fetch an origin through a proxy registry: docker.io=https://mirror.corp/v2/hub; repeatable'),
   concurrency: text('transfers at once (default 8)'),
   'per-host': text('transfers at once per host (default: the same)'),
-  key: list(
-    'private key to sign with: FILE, env://NAME or "exec:PROGRAM ARG" (docs/signer-protocol.md); for policy the public key; repeatable',
-  ),
+  key: list('private key to sign with: FILE, env://NAME or "exec:PROGRAM ARG" (docs/signer-protocol.md); repeatable'),
   'key-password-file': text("file with the key's password (or BUNDLE_KEY_PASSWORD, COSIGN_PASSWORD, or a prompt)"),
   unsigned: flag('pull without signing; load will refuse it until it is signed'),
   'always-bundle': flag(
@@ -57,13 +55,12 @@ export const OPTIONS = {
   rehash: flag('hash blobs that are already there too; fetch damaged ones again'),
   frozen: flag('fail instead of changing the lock'),
   update: list('ask again what this reference means (all without a value); repeatable', { requiresArg: false }),
-  check: flag(
-    'lock: only say what moved (exit 11); load, mirrors: resolve one reference per origin through the mirrors before they are written, with ctr where there is one',
-    { alias: 'prove' },
-  ),
+  check: flag('resolve one reference per origin through the mirrors before they are written, with ctr where there is one', {
+    alias: 'prove',
+  }),
   'exit-code': flag('exit 11 when there are differences'),
   'allow-rollback': flag('load a generation older than the target has'),
-  'force-tags': flag('move tags that another bundle owns'),
+  'force-tags': flag("move tags that another bundle owns, and replace the site's own .sbom"),
   'break-lock': flag('take over a lock that another host left behind'),
   'registries-yaml': text('k3s mirror file to write (default: /etc/rancher/k3s/registries.yaml where that directory exists)'),
   'node-auth': text('file with user:password that the nodes log in with; never the credentials that push'),
@@ -102,7 +99,7 @@ export const OPTIONS = {
   'dry-run': flag('say what would be moved or written, and do nothing'),
   json: flag('one JSON document on standard output at the end'),
   progress: text('auto, bars, plain, json or none, on standard error', { choices: ['auto', 'bars', 'plain', 'json', 'none'] }),
-  quiet: flag('errors only', { alias: 'q' }),
+  quiet: flag('no progress and no notes: the result and what goes wrong alone', { alias: 'q' }),
   verbose: flag('more detail, and stack traces of unexpected errors', { alias: 'v' }),
 } as const satisfies Record<string, Options>;
 

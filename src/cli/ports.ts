@@ -50,21 +50,38 @@ export async function trustFor(args: Args, context: Context): Promise<Trust | 'i
   return loadTrust(context.fs, [DEFAULT_TRUST]);
 }
 
-/** What `trust.yaml` beside the trusted keys demands of upstream's signatures. @throws BundleError E_TRUST_FILE */
+/**
+ * What `trust.yaml` beside the trusted keys demands of upstream's signatures, whether `--trust` names their folder or a key file in it.
+ * @throws BundleError E_TRUST_FILE
+ */
 export async function policiesFor(args: Args, context: Context): Promise<TrustPolicies | undefined> {
   if (args['insecure-skip-signature']) return undefined;
-  const found: { path: string; policies: TrustPolicies }[] = [];
-  for (const path of args.trust ?? [DEFAULT_TRUST]) {
-    if ((await context.fs.stat(path))?.kind !== 'directory' || (await context.fs.stat(`${path}/trust.yaml`)) === undefined)
-      continue;
-    const { loadTrustPolicies } = await import('../upstream/trust-policies.ts'); // with the YAML reader: for who has one
-    const policies = await loadTrustPolicies(context.fs, path);
-    if (policies !== undefined) found.push({ path, policies });
+  const { trustPolicyFile } = await import('../upstream/trust-policy-file.ts');
+  const found: string[] = [];
+  for (const folder of await trustFolders(args, context))
+    if ((await trustPolicyFile(context.fs, folder)) !== undefined) found.push(folder);
+  const [folder, second] = found;
+  if (folder === undefined) return undefined;
+  if (second !== undefined) {
+    throw new BundleError('E_TRUST_FILE', `${found.join(' and ')} both have a trust.yaml`, {
+      hint: 'make one of them: two could demand different things of one image',
+    });
   }
-  if (found.length <= 1) return found[0]?.policies;
-  throw new BundleError('E_TRUST_FILE', `${found.map(({ path }) => path).join(' and ')} both have a trust.yaml`, {
-    hint: 'make one of them: two could demand different things of one image',
-  });
+  const { loadTrustPolicies } = await import('../upstream/trust-policies.ts'); // with the YAML reader: for who has one
+  return loadTrustPolicies(context.fs, folder);
 }
+
+/** The folders of the trusted keys, each once. */
+async function trustFolders(args: Args, { fs }: Context): Promise<Set<string>> {
+  const { dirname, resolve } = await import('node:path');
+  const folders = new Set<string>();
+  for (const path of trustPaths(args)) {
+    const { kind } = (await fs.stat(path)) ?? {};
+    folders.add(resolve(kind === 'directory' ? path : dirname(path)));
+  }
+  return folders;
+}
+
+const trustPaths = ({ trust = [] }: Args): readonly string[] => (trust.length > 0 ? trust : [DEFAULT_TRUST]);
 
 export const plural = (n: number, one: string, many = `${one}s`): string => `${n} ${n === 1 ? one : many}`;

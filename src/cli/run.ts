@@ -1,7 +1,7 @@
 import yargs from 'yargs';
 import { BundleError } from '../core/errors.ts';
-import { toModules } from './command.ts';
-import { COMMANDS } from './commands/index.ts';
+import { NO_COMMAND, toModules } from './command.ts';
+import { COMMANDS, NOUNS } from './commands/index.ts';
 import type { Context } from './context.ts';
 import { checkFlagValues, failureStyle } from './early-flags.ts';
 import { reportFailure, reportInterrupted } from './render/failure.ts';
@@ -13,6 +13,7 @@ export async function run(argv: readonly string[], context: Context): Promise<nu
   const done = (code: number): void => {
     exitCode = code;
   };
+  let misunderstood: string | undefined;
   const parser = yargs()
     .scriptName('bundle')
     .usage('$0 <command>\n\nCarries images across an air gap: pull into a signed bundle here, verify and load it there.')
@@ -32,18 +33,17 @@ export async function run(argv: readonly string[], context: Context): Promise<nu
     .alias('h', 'help')
     .wrap(Math.min(120, context.terminalWidth()))
     .strict()
-    .demandCommand(1, 'say what to do, for example: bundle pull')
-    .recommendCommands()
+    .demandCommand(1, NO_COMMAND)
     .exitProcess(false)
     .showHelpOnFail(false)
     .epilogue('Each flag can be set as BUNDLE_<FLAG>. Exit codes and formats: docs/design.md')
     .fail((message: string | null, error: Error | undefined) => {
       // YError is yargs' own: a flag without its value, for example.
       if (error !== undefined && error.name !== 'YError') throw error;
-      const text = message ?? error?.message ?? "this command line can't be understood";
-      throw new BundleError('E_USAGE', text, { hint: 'see "bundle --help"' });
+      misunderstood = message ?? error?.message ?? "this command line can't be understood";
+      throw new BundleError('E_USAGE', misunderstood);
     });
-  for (const module of toModules(COMMANDS, context, done)) parser.command(module);
+  for (const module of toModules(COMMANDS, NOUNS, context, done)) parser.command(module);
   try {
     checkFlagValues(argv);
     await parser.parseAsync([...argv], {}, (_error, _argv, output) => {
@@ -53,6 +53,12 @@ export async function run(argv: readonly string[], context: Context): Promise<nu
   } catch (error) {
     const style = failureStyle(argv, context.env);
     if (context.signal.aborted) return reportInterrupted(context, style.json);
-    return reportFailure(error, context, style);
+    return reportFailure(misunderstood === undefined ? error : await explained(misunderstood, argv), context, style);
   }
+}
+
+/** Loaded when it is needed: a command line that is right should start fast. */
+async function explained(said: string, argv: readonly string[]): Promise<BundleError> {
+  const { usageError } = await import('./usage-error.ts');
+  return usageError(said, argv, COMMANDS);
 }

@@ -5,8 +5,12 @@ import type { Context } from './context.ts';
 import type { Args } from './options.ts';
 import { DEFAULT_STATE } from './ports.ts';
 
-/** NAME=FILE.pub, each with the terms that the flags give. @throws BundleError E_USAGE, E_TRUST_FILE */
-export async function keysToAdd(specs: readonly string[], args: Args, context: Context): Promise<KeyToAdd[]> {
+/**
+ * NAME=FILE.pub, each with the terms that the flags give. A time that is over is allowed and warned of: as a rule a slip, and for all of them.
+ * @param now milliseconds since 1970
+ * @throws BundleError E_USAGE, E_TRUST_FILE
+ */
+export async function keysToAdd(specs: readonly string[], args: Args, context: Context, now: number): Promise<KeyToAdd[]> {
   const { loadTrustPath } = await import('../sign/trust.ts');
   const terms = { from: timeFlag(args, 'from'), until: timeFlag(args, 'until'), bundles: args['for-bundle'] };
   const found: KeyToAdd[] = [];
@@ -23,6 +27,8 @@ export async function keysToAdd(specs: readonly string[], args: Args, context: C
     const { pem, spkiDer, keyid, hint } = key;
     found.push({ name, key: { pem, spkiDer, keyid, hint }, ...terms });
   }
+  if (found.length > 0 && terms.until !== undefined && Date.parse(terms.until) <= now)
+    context.stderr(`warning: --until ${terms.until} is over: ${found.map(({ name }) => name).join(', ')} will not count\n`);
   return found;
 }
 

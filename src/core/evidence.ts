@@ -16,10 +16,14 @@ export const evidenceSchema = z.strictObject({
   mediaType: z.string().min(1).max(255),
   size: z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER),
   /**
-   * Upstream's own list, to which ours was added: what is under the tag is another one, which has all of it. It travels so that the next pull need not
-   * ask for it, and goes to no target.
+   * Upstream's own list, to which ours was added, or which another reference to the same repository found otherwise: what is under the tag is another one,
+   * which has all signatures of it (of lists of software the newer one). It travels so that the next pull need not ask for it, and goes to no target.
    */
   superseded: z.literal(true).optional(),
 });
 
 export type Evidence = z.infer<typeof evidenceSchema>;
+
+/** By it evidence is sorted, and a piece of it is itself and no other. */
+export const evidenceKey = ({ subject, tag, digest }: Pick<Evidence, 'subject' | 'tag' | 'digest'>): string =>
+  `${subject} ${tag ?? ''} ${digest}`;

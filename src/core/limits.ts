@@ -11,6 +11,10 @@ export const LIMITS = {
   /** One Sigstore bundle holds the statement in base64 (4/3) and little else; the statement at hand bounds it further. */
   signatureBytes: 44 * 1024 * 1024,
   signatureOverheadBytes: 64 * 1024,
+  /** The signature in it, base64: an RSA-4096 signature has 684 characters, ours at most 96. */
+  signatureChars: 4096,
+  /** The name of the key beside it: SHA-256 in base64 has 44. */
+  keyHintChars: 1024,
   /** Generations in one bundle: two are kept by default, one a night for three years at most. */
   generations: 1000,
   /** Signature files read beside one statement: endless-signatures advisories (CVE-2024-29902, CVE-2023-33957). */
@@ -19,6 +23,8 @@ export const LIMITS = {
   trustedKeys: 256,
   /** trust.json in its full form: 256 keys of about 600 bytes each. */
   trustDocumentBytes: 512 * 1024,
+  /** One key in it: PEM of a P-256 key has 178 characters. */
+  trustedKeyPemChars: 4096,
   /** A rotation holds two such documents, and each of its signatures holds the whole in base64: a hundred keys signed by thirty people. */
   rotationBytes: 8 * 1024 * 1024,
   keyFileBytes: 64 * 1024,
@@ -36,6 +42,8 @@ export const LIMITS = {
   /** Public keys of one `verify`, and an issuer, identity or predicate type in it: URLs of workflows have 100 to 300 characters. */
   policyKeys: 64,
   identityChars: 2048,
+  /** An RSA key of upstream's: checking by one of 16 384 bits takes four times as long, and nobody signs with it. */
+  rsaBits: 8192,
   /** Scopes in trust.yaml: one per project that is carried. */
   trustPolicies: 1000,
   /** Signatures and attestations about one digest that are read and tried: cosign's cap on layers is 1000, on referrers Kyverno's is 50. */
@@ -44,6 +52,8 @@ export const LIMITS = {
   bundleWitnesses: 16,
   /** Sigstore's public root has 7 KiB; one with the logs and authorities of ten private instances stays below 100. */
   trustedRootBytes: 1024 * 1024,
+  /** One answer of Sigstore's TUF repository, of some KiB: without it there is still the last root. */
+  tufRequestMs: 10_000,
   lockFileBytes: 32 * 1024 * 1024,
   imageListBytes: 4 * 1024 * 1024,
   imageListLines: 20_000,
@@ -58,6 +68,8 @@ export const LIMITS = {
   signerArguments: 64,
   /** A token that waits to be touched; a KMS far away answers in a second. */
   signerMs: 60_000,
+  /** From SIGTERM to SIGKILL, and for its pipes to close once it has ended: less than what the command itself is given to end (main.ts). */
+  signerGraceMs: 1000,
   /** Token answers and error bodies: go-containerregistry's 64 KiB. */
   tokenBytes: 64 * 1024,
   errorBodyBytes: 64 * 1024,
@@ -69,6 +81,17 @@ export const LIMITS = {
   referrers: 1000,
   /** Signatures, attestations and other referrers of one locked reference, all its platforms together. */
   itemEvidence: 2000,
+  /**
+   * Bytes of their manifests, which stay in memory: of one locked reference, and of a whole lock or pull. Real ones have 1 to 10 KiB; 500 images with
+   * five of 10 KiB on each of three manifests are 75 MiB.
+   */
+  imageEvidenceBytes: 32 * 1024 * 1024,
+  evidenceBytes: 128 * 1024 * 1024,
+  /** Small blobs that were read to be verified and wait to be stored; beyond it they are fetched a second time. */
+  keptEvidenceBytes: 32 * 1024 * 1024,
+  /** Blobs of evidence, one and all of one reference: SBOMs of large images have 50 MiB, Helm charts and models some hundreds. */
+  carriedEvidenceBlobBytes: 1024 ** 3,
+  imageEvidenceBlobBytes: 4 * 1024 ** 3,
   /** Manifests of one image that are asked about: real indexes have some twenty platforms; each costs four requests. */
   evidenceSubjects: 128,
   /** The same in a statement, with ours. */

@@ -7,8 +7,6 @@ import { BUNDLE_TYPE_PREFIX, COSIGN_ANNOTATION, COSIGN_TYPE } from './media-type
 
 export type BundleReferrer = Readonly<{
   manifest: MadeManifest;
-  /** As an index lists it: with `artifactType` and annotations, by which readers choose. */
-  descriptor: Descriptor;
   /** The empty config and the bundle. */
   blobs: readonly MadeBlob[];
 }>;
@@ -42,14 +40,7 @@ export function encodeBundleReferrer(
     }),
   );
   const manifest = { mediaType: MEDIA_TYPE.ociManifest, digest: digestOf(bytes), bytes };
-  const descriptor: Descriptor = {
-    mediaType: manifest.mediaType,
-    digest: manifest.digest,
-    size: bytes.length,
-    artifactType: COSIGN_TYPE.bundle,
-    annotations,
-  };
-  return { manifest, descriptor, blobs: [config, bundle] };
+  return { manifest, blobs: [config, bundle] };
 }
 
 /**
@@ -60,7 +51,3 @@ export const isBundleReferrer = (manifest: OciManifest): manifest is ImageManife
   manifest.kind === 'manifest' &&
   manifest.layers.length === 1 &&
   (artifactTypeOf(manifest)?.startsWith(BUNDLE_TYPE_PREFIX) ?? false);
-
-/** What the writer says that the bundle states; nobody signed this. */
-export const predicateTypeHint = (manifest: OciManifest): string | undefined =>
-  manifest.annotations?.[COSIGN_ANNOTATION.bundlePredicateType];

@@ -2,7 +2,7 @@ import type { Descriptor } from '../core/descriptor.ts';
 import { BundleError } from '../core/errors.ts';
 import type { JsonObject } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
-import { isIndexType, MEDIA_TYPE } from '../core/media-types.ts';
+import { MEDIA_TYPE } from '../core/media-types.ts';
 import { parseOciManifest } from '../core/oci-manifest.ts';
 import { verbatimJson } from './verbatim-json.ts';
 
@@ -10,10 +10,10 @@ import { verbatimJson } from './verbatim-json.ts';
  * The index of referrers at a registry without the referrers API (distribution-spec "Referrers Tag Schema"), with more of them: what is there first, as
  * it is, then what is missing. To be pushed as an OCI index.
  * @param existing what is under the fallback tag; undefined when nothing is, or when it is the subject itself (GitLab resolves the tag to it). What
- *   is no index there is replaced, as nobody finds a referrer through it.
+ *   reads as no index there is replaced, as nobody finds a referrer through it.
  * @param add with `artifactType` and annotations, as readers choose by them
  * @returns undefined when all are listed
- * @throws BundleError E_OCI_MANIFEST, E_LIMIT, … for an index that can't be read or would be too large
+ * @throws BundleError E_OCI_MANIFEST, E_LIMIT, … for what can't be read, or would be too large
  */
 export function mergeFallbackIndex(
   existing: Readonly<{ bytes: Uint8Array; mediaType: string }> | undefined,
@@ -38,7 +38,7 @@ const WHAT = 'the index of referrers at the registry';
 type Existing = Readonly<{ json: JsonObject; entries: readonly unknown[]; digests: readonly string[] }>;
 
 function parseExisting(bytes: Uint8Array, mediaType: string): Existing | undefined {
-  if (!isIndexType(mediaType)) return undefined;
+  // Also of another type: an index under a wrong one is refused here, and not taken for an image.
   const index = parseOciManifest(bytes, mediaType, WHAT);
   if (index.kind !== 'index') return undefined;
   const json = verbatimJson(bytes);

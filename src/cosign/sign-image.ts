@@ -12,8 +12,6 @@ export type SignedImage = Readonly<{
   /** For the `.sig`, one per reference. None for sha512, for which cosign has no tag. */
   layers: readonly LegacyLayer[];
   referrer: MadeManifest;
-  /** The referrer as an index lists it. */
-  descriptor: Descriptor;
   /** What the layers and the referrer refer to. */
   blobs: readonly MadeBlob[];
 }>;
@@ -40,13 +38,13 @@ export async function signImage(
     layers.push(legacyLayer({ ...payload.descriptor, annotations }));
     payloads.push(payload);
   }
-  const { manifest, descriptor, blobs } = encodeBundleReferrer({
+  const { manifest, blobs } = encodeBundleReferrer({
     subject,
     bundle: await signStatement(key.signer, encodeSignStatement(subject)),
     predicateType: SIGN_PREDICATE_TYPE,
     created,
   });
-  return { layers, referrer: manifest, descriptor, blobs: [...payloads, ...blobs] };
+  return { layers, referrer: manifest, blobs: [...payloads, ...blobs] };
 }
 
 /** in-toto Statement v1, byte for byte as `cosign sign` makes it. */

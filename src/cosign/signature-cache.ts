@@ -12,8 +12,6 @@ import { COSIGN_ANNOTATION } from './media-types.ts';
 
 /** Signatures made before, so that a signer with fresh nonces (a KMS, an HSM) signs the same bytes once and not every night. */
 export type SignatureCache = Readonly<{
-  /** @param dataSha256 64 hex characters: SHA-256 of the signed bytes */
-  add(keyid: string, dataSha256: string, signature: Uint8Array): void;
   /** Every signature of a `.sig`, whoever made it. What can't be read is passed over. */
   addLegacy(manifest: Uint8Array, mediaType: string): void;
   /** The DSSE signature of a Sigstore bundle. What can't be read is passed over. */
@@ -23,7 +21,7 @@ export type SignatureCache = Readonly<{
 }>;
 
 export function createSignatureCache(): SignatureCache {
-  /** By SHA-256 of the signed bytes, base64. Who made one shows when it verifies: what a manifest says of it is anybody's word. */
+  /** By SHA-256 of the signed bytes (hex), base64. Who made one shows when it verifies: what a manifest says of it is anybody's word. */
   const known = new Map<string, Set<string>>();
 
   const note = (dataSha256: string, signature: string): void => {
@@ -43,7 +41,6 @@ export function createSignatureCache(): SignatureCache {
   };
 
   return {
-    add: (_keyid, dataSha256, signature) => note(dataSha256, Buffer.from(signature).toString('base64')),
     addLegacy(manifest, mediaType) {
       const legacy = readable(() => parseLegacy(manifest, mediaType, 'signatures'));
       for (const { descriptor } of legacy?.layers ?? []) {

@@ -6,10 +6,10 @@ import { type DirectoryLock, withDirectoryLock } from '../files/directory-lock.t
 import { sweepTemporary } from '../files/durable-write.ts';
 import type { FileSystem } from '../files/file-system.ts';
 import type { RegistryClient } from '../registry/client.ts';
+import { evidencePlaces } from './evidence-places.ts';
 import { incomplete } from './incomplete.ts';
 import type { LoadedItem } from './push.ts';
 import { type Pushed, pushEverything, refusedIn } from './push-everything.ts';
-import { evidencePlaces } from './push-evidence.ts';
 import { writeReceipt } from './receipt.ts';
 import {
   beginLoading,

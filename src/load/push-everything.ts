@@ -2,9 +2,11 @@ import type { VerifiedBundle } from '../bundle/verify.ts';
 import type { Digest } from '../core/digest.ts';
 import { BundleError, isBundleError } from '../core/errors.ts';
 import type { Reporter } from '../core/progress.ts';
+import { type EvidencePlace, evidencePlaces, levelsOf } from './evidence-places.ts';
 import type { LoadPorts, LoadRequest } from './load.ts';
 import { blobsOf, createPushContext, type LoadedItem, type PushContext, pushContent, pushTags } from './push.ts';
-import { type EvidencePlace, evidenceFault, evidencePlaces, type PlaceOutcome, pushEvidence } from './push-evidence.ts';
+import type { PlaceOutcome } from './push-carried.ts';
+import { evidenceFault, pushEvidence } from './push-evidence.ts';
 import { placesAt, type Target } from './target.ts';
 
 export type Pushed = Readonly<{
@@ -32,7 +34,7 @@ export async function pushEverything(
   const { bundle, target } = request;
   const abort = new AbortController();
   const signal = ports.signal === undefined ? abort.signal : AbortSignal.any([ports.signal, abort.signal]);
-  const context = createPushContext(bundle, target, { client: ports.client, report: ports.report, signal, onWrite }, refused);
+  const context = createPushContext(request, { client: ports.client, report: ports.report, signal, onWrite }, refused);
   ports.report({ type: 'phase', phase: 'push', detail: target.name });
   ports.report({ type: 'total', bytes: pushBytes(bundle, target), items: bundle.contents.length });
   const items = await allSettled(bundle.contents.map((verified) => pushReported(context, verified, ports.report, abort)));
@@ -42,7 +44,7 @@ export async function pushEverything(
   await beforeTags();
   ports.report({ type: 'phase', phase: 'tag', detail: target.name });
   // Before the images' tags: who pulls by tag finds the signature there.
-  await allSettled(evidence.map(({ finish }) => finish?.()));
+  const finished = await allSettled(evidence.map(async ({ finish }) => (await finish?.()) === true));
   const moved = await allSettled(
     bundle.contents.map(async (verified) => {
       try {
@@ -57,7 +59,7 @@ export async function pushEverything(
   return {
     items,
     tagsMoved: moved.reduce((a, b) => a + b, 0),
-    evidence: { places: places.length, written: evidence.filter((e) => e.written).length },
+    evidence: { places: places.length, written: evidence.filter((e, i) => e.written || finished[i]).length },
     bytesPushed: items.reduce((sum, i) => sum + i.bytesPushed, 0) + evidence.reduce((sum, e) => sum + e.bytes, 0),
   };
 }
@@ -75,12 +77,18 @@ async function pushAllEvidence(
       throw evidenceFault(place, abort.signal.aborted && !isBundleError(error) ? abort.signal.reason : error);
     }
   };
-  return allSettled(
-    places.map(async (place): Promise<PlaceOutcome> => {
-      const { finish, ...outcome } = await named(place, () => pushEvidence(context, place));
-      return finish === undefined ? outcome : { ...outcome, finish: () => named(place, finish) };
-    }),
-  );
+  const outcomes: PlaceOutcome[] = [];
+  // Registries may say of what they don't have that they know nothing about it: a signature comes after what it signs.
+  for (const level of levelsOf(places)) {
+    const pushed = await allSettled(
+      level.map(async (place): Promise<PlaceOutcome> => {
+        const { finish, ...outcome } = await named(place, () => pushEvidence(context, place));
+        return finish === undefined ? outcome : { ...outcome, finish: () => named(place, finish) };
+      }),
+    );
+    outcomes.push(...pushed);
+  }
+  return outcomes;
 }
 
 /** Ends when all have: once the lock is let go, no tag of this run may move any more. @throws what the first failed one threw */

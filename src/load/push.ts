@@ -1,4 +1,4 @@
-import type { GraphManifest } from '../bundle/graph.ts';
+import { type GraphManifest, isUncarried } from '../bundle/graph.ts';
 import type { VerifiedBundle, VerifiedContent } from '../bundle/verify.ts';
 import type { Descriptor } from '../core/descriptor.ts';
 import type { Digest } from '../core/digest.ts';
@@ -39,21 +39,26 @@ export type PushContext = Readonly<{
   pushed: Map<string, Promise<PushOutcome>>;
   /** Original indexes that this target refused when it took this same generation: not tried again, so that a rerun writes nothing. */
   refused: ReadonlySet<Digest>;
-  /** Whether the target has the referrers API, once it was asked. */
-  referrersApi: { known: boolean | undefined };
+  /** What the target has shown of the referrers API so far. It only ever rises. */
+  referrersApi: { known: ReferrersApi };
+  /** Take what belongs to another: the site's own `.sbom`. */
+  forceTags: boolean;
 }>;
 
+/** `absent`: none for an image that is there; `answers`: it answers, maybe with an empty list whatever it has; `lists`: it named what was put there. */
+export type ReferrersApi = 'unknown' | 'absent' | 'answers' | 'lists';
+
 export const createPushContext = (
-  bundle: VerifiedBundle,
-  target: Target,
+  { bundle, target, forceTags }: Pick<PushContext, 'bundle' | 'target' | 'forceTags'>,
   ports: PushPorts,
   refused: ReadonlySet<Digest>,
 ): PushContext => ({
   bundle,
   target,
+  forceTags,
   ports,
   refused,
-  referrersApi: { known: undefined },
+  referrersApi: { known: 'unknown' },
   first: new Map(),
   pushed: new Map(),
 });
@@ -79,7 +84,7 @@ export async function pushContent(context: PushContext, verified: VerifiedConten
         count(mine ? outcome : 'present', d);
       }),
     );
-    for (const manifest of graph.manifests) wrote = (await pushManifest(context, repository, manifest)) || wrote;
+    for (const manifest of graph.manifests) wrote = (await pushManifest(context, repository, manifest)) !== 'present' || wrote;
   }
   const originalIndex =
     verified.original === undefined ? undefined : await pushOriginal(context, repositories[0] as string, verified);
@@ -162,37 +167,57 @@ async function* counted(body: AsyncIterable<Uint8Array>, report: Reporter, onWri
   }
 }
 
-/** @returns whether it was written. A registry that names a blob missing although it said "exists" gets it again, once (distribution CVE-2026-35172). */
-export async function pushManifest(context: PushContext, repository: string, node: GraphManifest): Promise<boolean> {
+/** A manifest that was written; `subjectHandled`: the registry says that it takes note of the `subject` inside. */
+export type PutOutcome = Readonly<{ subjectHandled: boolean }>;
+
+/** @param absent the registry has just said that it is not there, so that it is not asked again */
+export async function pushManifest(
+  context: PushContext,
+  repository: string,
+  node: GraphManifest,
+  absent = false,
+): Promise<'present' | PutOutcome> {
   const { ports, target } = context;
   return ports.client.inSlot(target.host, async () => {
-    const digest = node.descriptor.digest;
-    if (await isThere(context, repository, digest)) return false;
+    ports.signal.throwIfAborted();
+    if (!absent && (await isThere(context, repository, node.descriptor.digest))) return 'present';
     ports.onWrite();
-    try {
-      await put(context, repository, node);
-    } catch (error) {
-      if (!isBlobUnknown(error) || node.manifest.kind !== 'manifest') throw error;
-      for (const blob of [node.manifest.config, ...node.manifest.layers]) {
-        await ports.client.pushBlob(target.host, {
-          repository,
-          blob,
-          read: (start, end) => readForPush(context.bundle, blob, start, end),
-          force: true,
-          signal: ports.signal,
-        });
-      }
-      await put(context, repository, node);
-    }
-    return true;
+    const blobs = node.manifest.kind === 'manifest' ? [node.manifest.config, ...node.manifest.layers] : [];
+    return withBlobs(context, repository, blobs, () => put(context, repository, node));
   });
 }
 
-async function isThere(context: PushContext, repository: string, reference: string): Promise<boolean> {
-  const head = await context.ports.client
-    .headManifest(context.target.host, repository, reference, context.ports.signal)
-    .catch(notFound);
-  return head !== undefined && head.digest === reference;
+/**
+ * A registry that names a blob missing although it said "exists" gets it again, once (distribution CVE-2026-35172). Inside a slot.
+ * @param blobs what the manifest that is put needs and the bundle has
+ */
+export async function withBlobs<T>(
+  { ports, target, bundle }: PushContext,
+  repository: string,
+  blobs: readonly Descriptor[],
+  putNow: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await putNow();
+  } catch (error) {
+    const carried = blobs.filter((blob) => !isUncarried(blob));
+    if (!isBlobUnknown(error) || carried.length === 0) throw error;
+    for (const blob of carried) {
+      await ports.client.pushBlob(target.host, {
+        repository,
+        blob,
+        read: (start, end) => readForPush(bundle, blob, start, end),
+        force: true,
+        signal: ports.signal,
+      });
+    }
+    return await putNow();
+  }
+}
+
+/** Whether the registry says that it has a manifest. Inside a slot. */
+export async function isThere({ ports, target }: PushContext, repository: string, digest: Digest): Promise<boolean> {
+  return (await ports.client.lookUp(target.host, repository, digest, ports.signal)) !== undefined;
 }
 
 export const notFound = (error: unknown): undefined => {
@@ -206,12 +231,13 @@ const isBlobUnknown = (error: unknown): boolean =>
   error.detail.codes.some((code) => ['MANIFEST_BLOB_UNKNOWN', 'BLOB_UNKNOWN', 'MANIFEST_UNVERIFIED'].includes(String(code)));
 
 /** Puts by digest and reads back: the registry must give the very bytes that were sent. */
-async function put(context: PushContext, repository: string, node: GraphManifest): Promise<void> {
+async function put(context: PushContext, repository: string, node: GraphManifest): Promise<PutOutcome> {
   const { client, signal } = context.ports;
   const { digest, mediaType } = node.descriptor;
-  await client.putManifest(context.target.host, repository, digest, { digest, mediaType, bytes: node.bytes }, signal);
+  const manifest = { digest, mediaType, bytes: node.bytes };
+  const outcome = await client.putManifest(context.target.host, repository, digest, manifest, signal);
   const back = await client.getManifest(context.target.host, repository, digest, signal);
-  if (Buffer.compare(back.bytes, node.bytes) === 0 && back.mediaType === mediaType) return;
+  if (Buffer.compare(back.bytes, node.bytes) === 0 && back.mediaType === mediaType) return outcome;
   throw new BundleError(
     'E_TARGET_DIGEST',
     `${context.target.name}/${repository}@${digest}: the registry gives back other bytes or another type than were pushed`,

@@ -116,7 +116,9 @@ export function requireNotOlder(before: TargetState | undefined, incoming: Incom
     throw new BundleError(
       'E_ROLLBACK',
       `generation ${incoming.sequence} of "${before.name}" differs from the generation of the same number at ${before.target}`,
-      { hint },
+      {
+        hint: 'two were made from one lock, in different directories or with different keys or settings: "bundle pull --renew" gives the right one a new number; to load this one on purpose say --allow-rollback',
+      },
     );
   }
 }

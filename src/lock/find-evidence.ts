@@ -1,7 +1,6 @@
-import type { Descriptor } from '../core/descriptor.ts';
 import { algorithmOf, type Digest } from '../core/digest.ts';
 import { BundleError, type ErrorCode, isBundleError } from '../core/errors.ts';
-import type { Evidence } from '../core/evidence.ts';
+import { type Evidence, evidenceKey } from '../core/evidence.ts';
 import { byteOrder } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
 import { isManifestType } from '../core/media-types.ts';
@@ -9,6 +8,7 @@ import { parseOciManifest } from '../core/oci-manifest.ts';
 import type { Reference } from '../core/reference.ts';
 import { BUNDLE_TYPE_PREFIX } from '../cosign/media-types.ts';
 import type { RegistryClient } from '../registry/client.ts';
+import { createEvidenceBudget, type ImageBudget, LEAVE_BEHIND } from './evidence-budget.ts';
 import { evidenceTags } from './evidence-tags.ts';
 import { readEvidence } from './read-evidence.ts';
 import type { ManifestReader } from './resolve.ts';
@@ -26,8 +26,11 @@ export type EvidenceFinder = (
 /** Where something may be said about a manifest: as a referrer or under cosign's tags. */
 type Where = 'everywhere' | 'referrers';
 type Subject = Readonly<{ digest: Digest; where: Where }>;
-/** What a list or a tag names; not read yet. `where` undefined: nothing is said about it in turn. */
-type Named = Readonly<{ pointer: Omit<Evidence, 'size'>; where: Where | undefined }>;
+/**
+ * What a list or a tag names; not read yet. `where` undefined: nothing is said about it in turn. `mayBeGone`: the list is kept by clients, who go on
+ * naming what was deleted; a registry's own list does not, nor does a tag that was there a moment ago.
+ */
+type Named = Readonly<{ pointer: Omit<Evidence, 'size'>; where: Where | undefined; mayBeGone: boolean }>;
 
 type Repository = Readonly<{
   origin: string;
@@ -43,17 +46,19 @@ type Repository = Readonly<{
  * one GET per piece of evidence, whose size and digest are then those of bytes that came; what is known is asked for by HEAD, which Docker Hub does
  * not count. Each request takes a slot of the client's for itself, so the caller must hold none.
  *
- * Nothing is concluded from a refusal: only 404 (and, for the API, the answers of registries without it) means that there is none.
+ * Nothing is concluded from a refusal: only 404 (and, for the API, the answers of registries without it) means that there is none. What the API lists
+ * must be there.
  * @throws BundleError (from the finder) E_AUTH, E_RATE_LIMIT, E_REGISTRY, E_NETWORK, E_OCI_MANIFEST, E_TOO_MANY_PAGES, E_LIMIT, …
  */
 export function createEvidenceFinder(client: RegistryClient, read: ManifestReader, signal?: AbortSignal): EvidenceFinder {
   const repositories = new Map<string, Repository>();
+  const budgetFor = createEvidenceBudget();
   return async ({ origin, repository: name }, subjects, known = []) => {
     const key = `${origin}/${name}`;
     const repository = repositories.get(key) ?? { origin, repository: name, answers: new Map(), api: { answer: undefined } };
     repositories.set(key, repository);
     try {
-      return await walk(repository, subjects, known, { client, read, signal });
+      return await walk(repository, subjects, known, { client, read, signal, budget: budgetFor(key, key) });
     } catch (error) {
       if (!isBundleError(error)) throw error;
       throw new BundleError(error.code, `looking for signatures and other referrers: ${error.message}`, {
@@ -70,12 +75,13 @@ export function createEvidenceFinder(client: RegistryClient, read: ManifestReade
 const PASSING: readonly ErrorCode[] = ['E_NETWORK', 'E_TIMEOUT', 'E_TLS', 'E_RATE_LIMIT'];
 
 function hintFor({ code, hint }: BundleError): string {
+  if (code === 'E_LIMIT') return hint ?? LEAVE_BEHIND;
   const known = hint ?? "that they can't be listed does not mean that there are none; run the same command again";
   if (PASSING.includes(code)) return known;
   return `${known}; if this registry can't list them at all, say "evidence: none" for the image in the manifest`;
 }
 
-type Ports = Readonly<{ client: RegistryClient; read: ManifestReader; signal: AbortSignal | undefined }>;
+type Ports = Readonly<{ client: RegistryClient; read: ManifestReader; signal: AbortSignal | undefined; budget: ImageBudget }>;
 
 /** Level by level, so that what an origin invents is counted before it is read. */
 async function walk(
@@ -86,7 +92,7 @@ async function walk(
 ): Promise<Evidence[]> {
   if (subjects.length > LIMITS.evidenceSubjects)
     throw tooMuch(repository, `${subjects.length} platforms of one image, more than ${LIMITS.evidenceSubjects}`);
-  const before = new Map(known.map((e) => [orderOf(e), e]));
+  const before = new Map(known.map((e) => [evidenceKey(e), e]));
   const found = new Map<string, Evidence>();
   const seen = new Set<Digest>();
   let named = 0;
@@ -103,26 +109,24 @@ async function walk(
     const lists = await Promise.all(fresh.map(name));
     const next: Subject[] = [];
     await Promise.all(
-      lists.flat().map(async ({ pointer, where }) => {
-        const evidence = await factsOf(repository, pointer, before.get(orderOf(pointer)), ports);
+      lists.flat().map(async (one) => {
+        const evidence = await factsOf(repository, one, before.get(evidenceKey(one.pointer)), ports);
         if (evidence === undefined) return;
-        found.set(orderOf(evidence), evidence);
-        if (where !== undefined) next.push({ digest: evidence.digest, where });
+        found.set(evidenceKey(evidence), evidence);
+        if (one.where !== undefined) next.push({ digest: evidence.digest, where: one.where });
       }),
     );
     level = next;
   }
-  return [...found.values()].sort((a, b) => byteOrder(orderOf(a), orderOf(b)));
+  return [...found.values()].sort((a, b) => byteOrder(evidenceKey(a), evidenceKey(b)));
 }
 
 const tooMuch = ({ origin, repository }: Repository, why: string): BundleError =>
   new BundleError('E_LIMIT', `${origin}/${repository}: ${why}`);
 
-const orderOf = ({ subject, tag, digest }: Named['pointer']): string => `${subject} ${tag ?? ''} ${digest}`;
-
 /** Whether asking again gave the same; both in the order that the finder gives. */
 export function isSameEvidence(a: readonly Evidence[] | undefined, b: readonly Evidence[]): boolean {
-  const text = (list: readonly Evidence[]): string => list.map((e) => `${orderOf(e)} ${e.mediaType} ${e.size}`).join('\n');
+  const text = (list: readonly Evidence[]): string => list.map((e) => `${evidenceKey(e)} ${e.mediaType} ${e.size}`).join('\n');
   return a !== undefined && text(a) === text(b);
 }
 
@@ -146,7 +150,7 @@ async function underTag({ origin, repository }: Repository, subject: Digest, tag
   if (head === undefined) return [];
   // What signs or attests is not signed in turn; a list of software is ("cosign sign --attachment sbom").
   const where = tag.endsWith('.sbom') ? 'everywhere' : undefined;
-  return [{ pointer: { subject, tag, digest: head.digest, mediaType: head.mediaType }, where }];
+  return [{ pointer: { subject, tag, digest: head.digest, mediaType: head.mediaType }, where, mayBeGone: false }];
 }
 
 /**
@@ -156,7 +160,7 @@ async function underTag({ origin, repository }: Repository, subject: Digest, tag
 async function referrersOf({ origin, repository, api }: Repository, subject: Digest, ports: Ports): Promise<Named[]> {
   const { client, signal } = ports;
   const ask = () => client.inSlot(origin, () => client.listReferrers(origin, repository, subject, signal));
-  const answer = async (): Promise<readonly Descriptor[]> => {
+  const answer = async (): ReturnType<typeof ask> => {
     if (api.answer === undefined) {
       const first = ask();
       // sha512 may be refused with 400 where sha256 is not.
@@ -165,44 +169,55 @@ async function referrersOf({ origin, repository, api }: Repository, subject: Dig
           (said) => said.api,
           () => true,
         );
-      return (await first).descriptors;
+      return first;
     }
-    if (await api.answer) return (await ask()).descriptors;
-    return client.inSlot(origin, () => client.listTaggedReferrers(origin, repository, subject, signal));
+    if (await api.answer) return ask();
+    const tagged = client.inSlot(origin, () => client.listTaggedReferrers(origin, repository, subject, signal));
+    return { api: false, descriptors: await tagged };
   };
+  const listed = await answer();
   // What is no manifest can't refer to anything.
-  return (await answer())
+  return listed.descriptors
     .filter((d) => isManifestType(d.mediaType))
     .map(({ digest, mediaType, artifactType = '' }) => ({
       pointer: { subject, digest, mediaType },
       // A tag of cosign's for a Sigstore bundle would sign a signature: three requests for each, and nobody makes them.
       where: artifactType.startsWith(BUNDLE_TYPE_PREFIX) ? 'referrers' : 'everywhere',
+      mayBeGone: !listed.api,
     }));
 }
 
 /** @returns undefined for what is listed and is not there, or is about something else */
 async function factsOf(
   { origin, repository }: Repository,
-  pointer: Named['pointer'],
+  { pointer, mayBeGone }: Named,
   known: Evidence | undefined,
-  { client, read, signal }: Ports,
+  { client, read, signal, budget }: Ports,
 ): Promise<Evidence | undefined> {
+  const at = `${origin}/${repository}@${pointer.digest}`;
   try {
     if (known?.mediaType === pointer.mediaType) {
+      budget.take(known.digest, known.size);
       // A tag was asked for a moment ago.
       if (pointer.tag !== undefined) return known;
       const head = await client.inSlot(origin, () => client.lookUp(origin, repository, pointer.digest, signal));
-      return head === undefined ? undefined : known;
+      if (head === undefined) throw new BundleError('E_NOT_FOUND', `${at} is listed as a referrer and is not there`);
+      return known;
     }
-    const manifest = await client.inSlot(origin, () => readEvidence(client, read, { origin, repository }, pointer, signal));
+    const manifest = await client.inSlot(origin, () => {
+      // Others of this image may have been too large meanwhile.
+      budget.check();
+      return readEvidence(client, read, { origin, repository }, pointer, signal);
+    });
+    // Also what turns out to be about something else: it was read.
+    budget.take(pointer.digest, manifest.bytes.length);
     const evidence = { ...pointer, size: manifest.bytes.length };
     if (pointer.tag !== undefined) return evidence;
-    const parsed = parseOciManifest(manifest.bytes, manifest.mediaType, `${origin}/${repository}@${pointer.digest}`);
+    const parsed = parseOciManifest(manifest.bytes, manifest.mediaType, at);
     // A list under a tag may name anything.
     return parsed.subject?.digest === pointer.subject ? evidence : undefined;
   } catch (error) {
-    // Fallback indexes are kept by clients and go on naming what was deleted. A tag that was there a moment ago is another matter.
-    if (pointer.tag === undefined && isBundleError(error) && error.code === 'E_NOT_FOUND') return undefined;
+    if (mayBeGone && isBundleError(error) && error.code === 'E_NOT_FOUND') return undefined;
     throw error;
   }
 }

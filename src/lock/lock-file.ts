@@ -8,17 +8,13 @@ import { isManifestType } from '../core/media-types.ts';
 import { printable } from '../core/printable.ts';
 import { formatReference, isFullReference, parseReference } from '../core/reference.ts';
 import { shapeFaults } from '../core/shape-faults.ts';
+import { timeSchema } from '../core/time.ts';
 import { carriedManifests } from './carried.ts';
 import { evidenceTags } from './evidence-tags.ts';
 
 /** `manifests/<name>.lock.json`: what every reference meant, when, and where it was asked. */
 const digest = z.custom<Digest>(isDigest, 'not a sha256 or sha512 digest');
 const size = z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER);
-// image-spec times are RFC 3339; whole seconds in UTC, so that the sequence made from them is exact.
-const time = z
-  .string()
-  .regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/, 'not a time such as 2026-11-21T08:00:00Z')
-  .refine((t) => !Number.isNaN(Date.parse(t)), 'no such time');
 
 const item = z.strictObject({
   kind: z.literal('image'),
@@ -29,7 +25,7 @@ const item = z.strictObject({
   digest,
   mediaType: z.string(),
   size,
-  resolvedAt: time,
+  resolvedAt: timeSchema,
   /** The platforms asked for, or "all". */
   asked: z.union([z.literal('all'), z.array(z.string()).min(1)]),
   index: z.literal('exact').optional(),
@@ -43,7 +39,7 @@ const item = z.strictObject({
   /** Signatures and other referrers at the origin, of what is carried and of each other. Absent: never asked for. */
   evidence: z.array(evidenceSchema).max(LIMITS.itemEvidence).optional(),
   /** When the list above was made. It stays as long as asking again gives the same. */
-  evidenceAt: time.optional(),
+  evidenceAt: timeSchema.optional(),
 });
 
 /** What an image list behind a URL said when it was locked: pull needs no network to know what it means. */
@@ -127,8 +123,13 @@ export function nameConflict(items: readonly LockItem[]): BundleError | undefine
 export const encodeLockFile = (lock: LockFile): Uint8Array =>
   Buffer.from(prettyJson({ ...lock, items: [...lock.items].sort((a, b) => byteOrder(a.ref, b.ref)) }));
 
-/** Unix seconds of the newest resolution: the least sequence of a generation made from this lock. */
-export const newestResolution = (lock: LockFile): number =>
-  Math.max(0, ...lock.items.map((i) => Math.floor(Date.parse(i.resolvedAt) / 1000)));
+/**
+ * Unix seconds of the newest resolution, of a digest or of what is said about it: the least sequence of a generation made from this lock, so that a fresh
+ * directory never gives another content the number of an older one.
+ */
+export const newestResolution = (lock: LockFile): number => {
+  const times = lock.items.flatMap((i) => [i.resolvedAt, ...(i.evidenceAt === undefined ? [] : [i.evidenceAt])]);
+  return times.reduce((newest, time) => Math.max(newest, Math.floor(Date.parse(time) / 1000)), 0);
+};
 
 export const lockTime = (ms: number): string => `${new Date(Math.floor(ms / 1000) * 1000).toISOString().slice(0, 19)}Z`;

@@ -1,5 +1,4 @@
-import type { BundleError } from '../core/errors.ts';
-import { isBundleError } from '../core/errors.ts';
+import { BundleError, isBundleError } from '../core/errors.ts';
 import type { Evidence } from '../core/evidence.ts';
 import { byteOrder } from '../core/json.ts';
 import { formatReference } from '../core/reference.ts';
@@ -133,7 +132,10 @@ function withoutEvidence(item: LockItem): LockItem {
 /** A changed wish (platforms) for a locked reference is answered from the digest that is locked: only an update may move it. */
 async function lockOne(entry: ImageEntry, before: LockItem | undefined, update: boolean, ports: LockPorts): Promise<LockItem> {
   const resolved = before !== undefined && !update ? before : await resolveReference(ports.client, entry.ref, ports.signal);
-  if (before !== undefined && resolved.digest === before.digest && isAsked(before, entry)) return before;
+  if (before !== undefined && resolved.digest === before.digest && isAsked(before, entry)) {
+    if (!update && entry.evidence !== 'none') await requireThere(entry, before, ports);
+    return before;
+  }
   const selection = await select(entry, resolved, ports.readManifest, ports.readConfig);
   return {
     kind: 'image',
@@ -149,6 +151,19 @@ async function lockOne(entry: ImageEntry, before: LockItem | undefined, update: 
     targetDigest: selection.targetDigest,
     form: selection.form,
   };
+}
+
+/** An origin that answers everything with 404 says nothing of signatures. @throws BundleError E_NOT_FOUND and those of a request */
+async function requireThere(
+  { ref: { origin, repository } }: ImageEntry,
+  { ref, digest }: LockItem,
+  ports: LockPorts,
+): Promise<void> {
+  if ((await ports.client.lookUp(origin, repository, digest, ports.signal)) !== undefined) return;
+  throw new BundleError('E_NOT_FOUND', `${ref}: ${digest}, which is locked, is gone, so its signatures can't be listed`, {
+    origin: 'source',
+    hint: 'run "bundle lock --update" for it and look at what changed, or say "evidence: none" for it in the manifest',
+  });
 }
 
 export type Moved = Readonly<{ ref: string; locked: string | undefined; now: string | undefined; error?: BundleError }>;

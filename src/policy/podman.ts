@@ -1,3 +1,4 @@
+import { BundleError } from '../core/errors.ts';
 import { prettyJson } from '../core/json.ts';
 import {
   POLICY_NAME,
@@ -23,11 +24,16 @@ const COMMENT = [
 
 /**
  * policy.json, which accepts what we signed and nothing else from any transport, and the registries.d file that lets signatures be found.
- * @throws BundleError E_USAGE without key, target or origin
+ * @throws BundleError E_USAGE without key, target, or both origin and alias
  */
 export function podmanPolicy(request: PolicyRequest): PolicyFiles {
   requireKeys(request, 'podman');
   requireTargets(request, 'podman');
+  // Without a name that upstream signed, the policy would be the default alone, which refuses every image.
+  if (request.origins.length === 0 && request.aliases.length === 0)
+    throw new BundleError('E_USAGE', 'policy podman: nothing says which names upstream has: every image would be refused', {
+      hint: 'add --bundle DIR, which knows all names of a bundle, or --origin docker.io for each registry',
+    });
   const data = request.keys.map((key) => Buffer.from(key.pem).toString('base64'));
   // Two entries of one list must both hold; of several keys in one entry, any.
   const keys = data.length === 1 ? { keyData: data[0] } : { keyDatas: data };

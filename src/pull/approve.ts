@@ -7,13 +7,14 @@ import {
   sweepGenerations,
 } from '../bundle/generation.ts';
 import { signatureName } from '../bundle/layout.ts';
-import { type VerifiedBundle, type VerifyOptions, verifyBundle } from '../bundle/verify.ts';
+import { type VerifiedBundle, type VerifyOptions, verifyBundle, verifyStatement } from '../bundle/verify.ts';
 import { BundleError, diskError, isBundleError } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { Reporter } from '../core/progress.ts';
 import { type DirectoryLock, withDirectoryLock } from '../files/directory-lock.ts';
 import { writeFileDurable } from '../files/durable-write.ts';
 import type { FileSystem } from '../files/file-system.ts';
+import { requireCountingKey } from '../sign/counting-key.ts';
 import { shortKeyid } from '../sign/public-key.ts';
 import { parseStatementSignature } from '../sign/signature-shape.ts';
 import type { SigningKey } from '../sign/signing-key.ts';
@@ -57,7 +58,8 @@ type Ports = Readonly<{ fs: FileSystem; report?: Reporter; signal?: AbortSignal 
 /**
  * Adds approvers' signatures to a committed generation, after everything in it was checked as load would check it, and without touching another of
  * its bytes. What is signed are the very bytes that were checked. Again with the same keys it changes nothing.
- * @throws BundleError those of verifyBundle; E_SIGNATURE, E_UNTRUSTED for a file of `signatures`; E_LIMIT, E_LOCKED, E_DISK
+ * @throws BundleError those of verifyBundle; E_SIGNATURE for a signature there that is over other bytes; E_UNTRUSTED for one of `keys` that does not count
+ * by `trust`; both for a file of `signatures`; E_LIMIT, E_LOCKED, E_DISK
  */
 export async function approve(request: ApproveRequest, ports: Ports): Promise<Approval> {
   const { fs } = ports;
@@ -87,8 +89,12 @@ async function run(request: ApproveRequest, ports: Ports, lock: DirectoryLock | 
     await requireFolders(fs, directory);
     await sweepGenerations(fs, directory);
   }
-  const verified = await verifyBundle(fs, directory, verifyOptions(request, ports));
+  const options = verifyOptions(request, ports);
+  // Before all is hashed, which may take an hour; and of what was hashed, since without the lock another may have come between.
+  requireApprovable(request, (await verifyStatement(fs, directory, options)).generation);
+  const verified = await verifyBundle(fs, directory, options);
   const { generation } = verified;
+  requireApprovable(request, generation);
   const there = new Map(generation.signatures.map((file) => [file.name, file.bytes]));
   const files = [...(await ownSignatures(request.keys, generation)), ...(await othersSignatures(request, generation))];
   const wanted = [...new Map(files.map((file) => [file.name, file])).values()];
@@ -115,6 +121,25 @@ async function run(request: ApproveRequest, ports: Ports, lock: DirectoryLock | 
     present: wanted.filter(({ name }) => there.has(name)).map(keyidOf),
     count: trust === undefined ? undefined : await countAll(request, generation, missing),
   };
+}
+
+/**
+ * Who signs approves what others approved. That a signature there is over these bytes needs no trust to be seen; with trust, the new one must count too.
+ * @throws BundleError E_SIGNATURE, E_UNTRUSTED
+ */
+function requireApprovable({ keys, trust, now }: ApproveRequest, { signatures, statementBytes, statement }: Generation): void {
+  for (const { name, bytes } of signatures) {
+    try {
+      parseStatementSignature(bytes, statementBytes, name);
+    } catch (error) {
+      // Over these bytes, and of a kind that counts for nobody: it harms nothing.
+      if (!isBundleError(error) || error.code !== 'E_UNTRUSTED') throw error;
+    }
+  }
+  if (trust === undefined) return;
+  const occasion = { name: statement.predicate.name, now };
+  for (const { publicKey } of keys)
+    requireCountingKey(publicKey, trust.keys, occasion, 'none of those that sign here, by this --trust');
 }
 
 /** One counting signature is enough here: the threshold is met by what is about to be added. */

@@ -1,8 +1,10 @@
 import type { NamedBytes } from '../bundle/generation.ts';
 import { INDEX, LOCK_FILE, OCI_LAYOUT, OCI_LAYOUT_BYTES, STATEMENT, TRUSTED_ROOT } from '../bundle/layout.ts';
-import { type Content, encodeStatement, type Predicate } from '../bundle/statement.ts';
+import { type Content, encodeStatement, type Predicate, parseStatement } from '../bundle/statement.ts';
 import { type Digest, digestOf } from '../core/digest.ts';
+import { BundleError, isBundleError } from '../core/errors.ts';
 import { byteOrder, prettyJson } from '../core/json.ts';
+import { LIMITS } from '../core/limits.ts';
 import { MEDIA_TYPE } from '../core/media-types.ts';
 import { formatReference, parseReference } from '../core/reference.ts';
 import { encodeLockFile, type LockFile } from '../lock/lock-file.ts';
@@ -93,7 +95,10 @@ const EMPTY_ROOT: Uint8Array = Buffer.from(
   `${JSON.stringify({ mediaType: 'application/vnd.dev.sigstore.trustedroot+json;version=0.1' })}\n`,
 );
 
-/** The files of a generation but its signatures. The same lock, items and sequence give the same bytes. */
+/**
+ * The files of a generation but its signatures. The same lock, items and sequence give the same bytes.
+ * @throws BundleError E_LIMIT, E_STATEMENT when nobody could read it
+ */
 export function draftGeneration(input: DraftInput): GenerationDraft {
   const { manifest, lock, items, sequence, created } = input;
   const indexBytes = encodeLayoutIndex(items);
@@ -122,5 +127,30 @@ export function draftGeneration(input: DraftInput): GenerationDraft {
     { name: LOCK_FILE, bytes: lockBytes },
     { name: TRUSTED_ROOT, bytes: rootBytes },
   ];
+  requireReadable(sequence, files);
   return { sequence, predicate, statementBytes, files };
+}
+
+const FILE_BYTES: ReadonlyMap<string, number> = new Map([
+  [INDEX, LIMITS.layoutIndexBytes],
+  [STATEMENT, LIMITS.statementBytes],
+  [LOCK_FILE, LIMITS.lockFileBytes],
+  [TRUSTED_ROOT, LIMITS.trustedRootBytes],
+]);
+
+/** A committed generation that is beyond a reader's limits would stop every later command on this bundle, pull too. */
+function requireReadable(sequence: number, files: readonly NamedBytes[]): void {
+  const hint = 'carry fewer images, or less evidence of them ("evidence: none"), in one bundle';
+  for (const { name, bytes } of files) {
+    const most = FILE_BYTES.get(name) ?? Number.POSITIVE_INFINITY;
+    if (bytes.length > most)
+      throw new BundleError('E_LIMIT', `${name} of generation ${sequence}: ${bytes.length} bytes, more than ${most}`, { hint });
+    if (name !== STATEMENT) continue;
+    try {
+      parseStatement(bytes, `${STATEMENT} of generation ${sequence}, which is not committed,`);
+    } catch (error) {
+      if (!isBundleError(error)) throw error;
+      throw new BundleError(error.code, error.message, { hint, origin: 'host', cause: error });
+    }
+  }
 }

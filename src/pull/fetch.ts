@@ -2,6 +2,7 @@ import type { BlobStore, Stored } from '../bundle/blob-store.ts';
 import type { Descriptor } from '../core/descriptor.ts';
 import type { Digest } from '../core/digest.ts';
 import { BundleError, isBundleError } from '../core/errors.ts';
+import { once } from '../core/once.ts';
 import type { Reporter } from '../core/progress.ts';
 import { parseReference } from '../core/reference.ts';
 import type { RegistryClient } from '../registry/client.ts';
@@ -155,8 +156,4 @@ async function fetchOne(job: Job, ports: FetchPorts, dead: Map<string, BundleErr
     }
   }
   throw failure ?? new BundleError('E_UNEXPECTED', `${job.blob.digest} has no place to come from`);
-}
-
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes;
 }

@@ -12,10 +12,10 @@ import type { LockItem } from '../lock/lock-file.ts';
 import { type ManifestReader, select } from '../lock/resolve.ts';
 import type { Selection } from '../lock/select-platforms.ts';
 import type { ImageEntry } from '../manifest/manifest.ts';
-import type { RegistryClient } from '../registry/client.ts';
 import type { FetchedManifest } from '../registry/manifests.ts';
 import type { Verdict } from '../upstream/verdict.ts';
-import { planEvidence } from './evidence.ts';
+import type { EvidencePlanner } from './evidence.ts';
+import { readIntact } from './read-intact.ts';
 
 /** Everything one reference needs: manifests with their bytes, and the blobs still named by digest only. */
 export type PlannedItem = Readonly<{
@@ -52,13 +52,7 @@ async function readLocal(store: BlobStore, digest: Digest, trusted: Map<Digest, 
   const size = await store.size(digest);
   if (size === undefined || size > LIMITS.ociManifestBytes) return undefined;
   if (trusted.has(digest) && trusted.get(digest) !== size) return undefined;
-  try {
-    return await store.readWhole({ digest, size }, LIMITS.ociManifestBytes);
-  } catch (error) {
-    if (!(error instanceof BundleError) || (error.code !== 'E_DIGEST' && error.code !== 'E_SIZE')) throw error;
-    trusted.delete(digest);
-    return undefined; // fetched again
-  }
+  return readIntact(store, { digest, size }, LIMITS.ociManifestBytes, trusted);
 }
 
 /** @throws BundleError E_LOCK when the lock and the content disagree; E_OCI_MANIFEST, E_NOT_FOUND, E_NETWORK, … */
@@ -66,8 +60,7 @@ export async function planItem(
   entry: ImageEntry,
   item: LockItem,
   read: ManifestReader,
-  client: RegistryClient,
-  signal?: AbortSignal,
+  planEvidence: EvidencePlanner,
 ): Promise<PlannedItem> {
   const ref = parseReference(item.ref);
   const readBytes =
@@ -76,7 +69,7 @@ export async function planItem(
       derived !== undefined && d.digest === item.targetDigest ? derived.bytes : (await read(ref.origin, ref.repository, d)).bytes;
   const original: Descriptor = { mediaType: item.mediaType, digest: item.digest, size: item.size };
   const selection = await selectAgain(entry, item, ref, read);
-  const evidence = await planEvidence(item, read, client, signal);
+  const evidence = await planEvidence(item);
   if (selection === undefined || item.form === 'whole') {
     const graph = await walkGraph(original, { read: readBytes() });
     return { entry, item, target: original, ...graph, evidence };

@@ -12,6 +12,7 @@ import {
 } from '../bundle/generation.ts';
 import type { Digest } from '../core/digest.ts';
 import { BundleError, diskError } from '../core/errors.ts';
+import { byteOrder } from '../core/json.ts';
 import type { Reporter } from '../core/progress.ts';
 import { formatReference } from '../core/reference.ts';
 import { type DirectoryLock, withDirectoryLock } from '../files/directory-lock.ts';
@@ -25,11 +26,11 @@ import type { VerifyPolicy } from '../upstream/policy.ts';
 import type { SigstoreRoot } from '../upstream/sigstore-root.ts';
 import { addMissingSignatures, commit, createdAfter, requireUnexpired } from './commit.ts';
 import { draftGeneration } from './contents.ts';
-import { createEvidenceBlobReader } from './evidence.ts';
+import { createEvidenceBlobReader, createEvidencePlanner } from './evidence.ts';
 import { descriptorsOf, fetchAll, type ItemOutcome, jobsOf, missingJobs } from './fetch.ts';
 import { signItems } from './own-signatures.ts';
 import { createStoreFirstReader, type PlannedItem, planItem } from './plan.ts';
-import { withKnownSignatures } from './signatures-of-before.ts';
+import { signaturesOfBefore } from './signatures-of-before.ts';
 import { verifyUpstream } from './verify-upstream.ts';
 
 export type PullRequest = Readonly<{
@@ -87,6 +88,8 @@ export type PullResult = Readonly<{
   signers: readonly string[];
   /** Images by what verification of upstream's signatures found. */
   upstream: Readonly<{ verified: number; unsignedAllowed: number; notAsked: number }>;
+  /** Upstream's signatures and other referrers that travel, of all images. */
+  evidence: number;
   /** Manifests under which there is a signature of ours. */
   signed: number;
   removedGenerations: readonly number[];
@@ -142,19 +145,32 @@ async function fill(
   report({ type: 'phase', phase: 'plan' });
   const known = new Map<Digest, Uint8Array>();
   const fetched = await planAll(request, ports, store, trusted, known);
-  const keys = await request.keys;
+  // The order in which keys are named must not show in what they sign.
+  const keys = [...(await request.keys)].sort((a, b) => byteOrder(a.publicKey.keyid, b.publicKey.keyid));
   const {
     items: planned,
     made,
     warnings,
-  } = await signItems(fetched, await withKnownSignatures(keys, previous, store), request.alwaysBundle ?? false);
+  } = await signItems(fetched, await signaturesOfBefore(keys, previous, store, trusted), request.alwaysBundle ?? false);
   for (const text of warnings) report({ type: 'warning', text });
+  // Before anything moves: one that nobody could read is not worth fetching.
+  const draft = draftGeneration({
+    manifest,
+    lock: request.lock,
+    items: planned,
+    // Never again the number of an older generation, also on a fresh checkout: the lock's time is the floor.
+    sequence: Math.max((previous?.sequence ?? 0) + 1, newestResolution(request.lock), 1),
+    created: request.created ?? createdAfter(previous, request.lock),
+    tool: request.tool,
+    trustedRoot: request.upstream?.root?.bytes,
+  });
   const jobs = jobsOf(planned, known, made);
   const missing = await missingJobs(jobs, store);
   const bytes = missing.reduce((sum, job) => sum + job.blob.size, 0);
   const total = [...jobs.values()].reduce((sum, job) => sum + job.blob.size, 0);
   const signers = keys.map((k) => k.publicKey.keyid);
-  const tally = { upstream: verdictsOf(planned), signed: keys.length === 0 ? 0 : signedManifests(planned, made) };
+  const evidence = fetched.reduce((sum, one) => sum + one.evidence.length, 0);
+  const tally = { upstream: verdictsOf(planned), evidence, signed: keys.length === 0 ? 0 : signedManifests(planned, made) };
   const result = { name: manifest.name, directory, bytesTotal: total, signers, ...tally };
   if (lock === undefined) {
     const absent = new Set(missing.map((job) => job.blob.digest));
@@ -183,16 +199,6 @@ async function fill(
   const { items, bytes: bytesFetched, written } = await fetchAll(planned, jobs, { ...ports, store, trusted });
   requireAllFetched(items);
 
-  const draft = draftGeneration({
-    manifest,
-    lock: request.lock,
-    items: planned,
-    // Never again the number of an older generation, also on a fresh checkout: the lock's time is the floor.
-    sequence: Math.max((previous?.sequence ?? 0) + 1, newestResolution(request.lock), 1),
-    created: request.created ?? createdAfter(previous, request.lock),
-    tool: request.tool,
-    trustedRoot: request.upstream?.root?.bytes,
-  });
   const unchanged =
     request.renew !== true && previous !== undefined && contentKey(previous.statement.predicate) === contentKey(draft.predicate);
   if (unchanged) {
@@ -265,7 +271,8 @@ async function planAll(
   const { client, report } = ports;
   const remote = ports.readManifest ?? createManifestReader(client, ports.signal);
   const read = createStoreFirstReader(remote, store, trusted);
-  const readBlob = createEvidenceBlobReader(client, store, known, ports.signal);
+  const planEvidence = createEvidencePlanner(read, client, ports.signal);
+  const readBlob = createEvidenceBlobReader(client, store, trusted, known, ports.signal);
   const items = new Map(request.lock.items.map((i) => [i.ref, i]));
   const settled = await Promise.allSettled(
     request.manifest.images.map((entry) => {
@@ -273,7 +280,7 @@ async function planAll(
       const item = items.get(ref);
       if (item === undefined) throw new BundleError('E_LOCK_STALE', `${ref} is not in the lock`, { hint: 'run "bundle lock"' });
       return client.inSlot(entry.ref.origin, async () => {
-        const one = await planItem(entry, item, read, client, ports.signal);
+        const one = await planItem(entry, item, read, planEvidence);
         return { ...one, verdict: await verifyUpstream(one, request.upstream, readBlob, (ports.now ?? Date.now)()) };
       });
     }),

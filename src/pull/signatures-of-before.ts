@@ -1,43 +1,71 @@
 import type { BlobStore } from '../bundle/blob-store.ts';
 import type { Generation } from '../bundle/generation.ts';
+import type { Digest } from '../core/digest.ts';
 import { isBundleError } from '../core/errors.ts';
 import type { Evidence } from '../core/evidence.ts';
 import { LIMITS } from '../core/limits.ts';
 import { parseOciManifest } from '../core/oci-manifest.ts';
+import { parseReference } from '../core/reference.ts';
 import { isBundleReferrer } from '../cosign/bundle-referrer.ts';
 import { createSignatureCache, type SignatureCache } from '../cosign/signature-cache.ts';
 import type { SigningKey } from '../sign/signing-key.ts';
+import { readIntact } from './read-intact.ts';
+
+export type SignaturesOfBefore = Readonly<{
+  /** The keys, which sign nothing that they have signed already. */
+  keys: readonly SigningKey[];
+  /** `<origin>/<repository>@<digest>` of every manifest that had a Sigstore bundle in the generation before. */
+  bundled: ReadonlySet<string>;
+}>;
 
 /**
- * The keys, made to use again what they signed for the generation before: signers outside draw a new nonce each time, and a night without change must
- * make no new byte; a key file need not compute a thousand signatures anew. Each one is checked before it is used.
+ * What was signed for the generation before is used again: signers outside draw a new nonce each time, and a night without change must make no new byte; a
+ * key file need not compute a thousand signatures anew. Each signature is checked before it is used.
+ * @param trusted as for {@link readIntact}: what is damaged is signed, and written, again
  */
-export async function withKnownSignatures(
+export async function signaturesOfBefore(
   keys: readonly SigningKey[],
   previous: Generation | undefined,
   store: BlobStore,
-): Promise<SigningKey[]> {
+  trusted: Map<Digest, number>,
+): Promise<SignaturesOfBefore> {
   const cache = createSignatureCache();
-  if (keys.length > 0 && previous !== undefined)
-    for (const content of previous.statement.predicate.contents)
-      for (const evidence of content.evidence ?? []) await addFrom(store, evidence, cache);
-  return keys.map((key) => cache.wrap(key));
+  const bundled = new Set<string>();
+  if (keys.length > 0 && previous !== undefined) {
+    for (const content of previous.statement.predicate.contents) {
+      const { origin, repository } = parseReference(content.ref);
+      for (const evidence of content.evidence ?? [])
+        if (await addFrom(store, evidence, cache, trusted)) bundled.add(`${origin}/${repository}@${evidence.subject}`);
+    }
+  }
+  return { keys: keys.map((key) => cache.wrap(key)), bundled };
 }
 
-/** What is damaged is signed again. */
-async function addFrom(store: BlobStore, evidence: Evidence, cache: SignatureCache): Promise<void> {
-  if (evidence.superseded || (evidence.tag !== undefined && !evidence.tag.endsWith('.sig'))) return;
+/** @returns whether it is a Sigstore bundle */
+async function addFrom(
+  store: BlobStore,
+  evidence: Evidence,
+  cache: SignatureCache,
+  trusted: Map<Digest, number>,
+): Promise<boolean> {
+  if (evidence.superseded || (evidence.tag !== undefined && !evidence.tag.endsWith('.sig'))) return false;
   try {
-    const bytes = await store.readWhole(evidence, LIMITS.ociManifestBytes);
+    const bytes = await readIntact(store, evidence, LIMITS.ociManifestBytes, trusted);
+    if (bytes === undefined) return false;
     if (evidence.tag !== undefined) {
       cache.addLegacy(bytes, evidence.mediaType);
-      return;
+      return false;
     }
     const manifest = parseOciManifest(bytes, evidence.mediaType, evidence.digest);
-    const layer = manifest.kind === 'manifest' && isBundleReferrer(manifest) ? manifest.layers[0] : undefined;
-    if (layer !== undefined && layer.size <= LIMITS.evidenceBlobBytes)
-      cache.addBundle(await store.readWhole(layer, LIMITS.evidenceBlobBytes));
+    const layer = isBundleReferrer(manifest) ? manifest.layers[0] : undefined;
+    if (layer === undefined) return false;
+    if (layer.size <= LIMITS.evidenceBlobBytes) {
+      const bundle = await readIntact(store, layer, LIMITS.evidenceBlobBytes, trusted);
+      if (bundle !== undefined) cache.addBundle(bundle);
+    }
+    return true;
   } catch (error) {
     if (!isBundleError(error)) throw error;
+    return false;
   }
 }

@@ -1,3 +1,4 @@
+import { once } from '../core/once.ts';
 import { readAll } from '../core/verified.ts';
 import type { HttpResponse } from './transport.ts';
 
@@ -5,8 +6,4 @@ import type { HttpResponse } from './transport.ts';
 export async function buffered(response: HttpResponse, maxBytes: number, what: string): Promise<HttpResponse> {
   const bytes = await readAll(response.body, maxBytes, what);
   return { ...response, body: { [Symbol.asyncIterator]: () => once(bytes) }, discard: async () => undefined };
-}
-
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes;
 }

@@ -47,8 +47,8 @@ const usage = (spec: string, why: string): BundleError =>
   });
 
 /**
- * A key that a program holds: asked for its public half at once, and for one signature at a time (tokens have one seat). The program gets the
- * environment without the passwords of our own key files.
+ * A key that a program holds: asked for its public half at once, and for one signature at a time (tokens have one seat). The program gets `env`
+ * without the passwords of our own key files.
  * @throws BundleError E_USAGE for `spec`; E_KEY_FILE when the program fails or its key is no P-256 key; E_INTERRUPTED
  */
 export async function loadExecKey(spec: string, { env, ...rest }: Omit<SignerProgram, 'command'>): Promise<SigningKey> {

@@ -10,8 +10,27 @@ import { type SigningKey, signingKeyOf } from './signing-key.ts';
 export type SigningKeyOptions = PasswordOptions & Readonly<{ signal?: AbortSignal | undefined }>;
 
 /**
- * What `--key` names: a file, `env://NAME`, or `exec:PROGRAM ARG…` for a program that holds the key.
+ * What several `--key` name, each key once. A program that holds one of them does not get the variables that hold others.
  * @throws BundleError E_KEY_FILE, E_KEY_PASSWORD, E_INTERRUPTED; E_USAGE for another kind of name
+ */
+export async function loadSigningKeys(
+  fs: FileSystem,
+  specs: readonly string[],
+  options: SigningKeyOptions,
+): Promise<SigningKey[]> {
+  const secrets = new Set(specs.map((spec) => VARIABLE.exec(spec)?.[1]));
+  const env = Object.fromEntries(Object.entries(options.env).filter(([name]) => !secrets.has(name)));
+  const keys = new Map<string, SigningKey>();
+  for (const spec of specs) {
+    const key = await loadSigningKey(fs, spec, isExecKey(spec) ? { ...options, env } : options);
+    keys.set(key.publicKey.keyid, key);
+  }
+  return [...keys.values()];
+}
+
+/**
+ * What one `--key` names: a file, `env://NAME`, or `exec:PROGRAM ARG…` for a program that holds the key.
+ * @throws as {@link loadSigningKeys}
  */
 export async function loadSigningKey(fs: FileSystem, spec: string, options: SigningKeyOptions): Promise<SigningKey> {
   if (isExecKey(spec)) return loadExecKey(spec, { env: options.env, signal: options.signal });

@@ -1,10 +1,10 @@
 import { BundleError } from '../core/errors.ts';
-import { distinctKeys } from './public-key.ts';
+import { requireCountingKey } from './counting-key.ts';
 import { encodeRotation, mergeRotations, parseRotation, type Rotation } from './rotation.ts';
 import type { SigningKey } from './signing-key.ts';
 import { signStatement } from './statement-signature.ts';
 import { type TrustDocument, trustedKeysOf, trustFingerprint } from './trust-document.ts';
-import { countingKeyids, keyLabel } from './trust-key.ts';
+import { countingKeyids } from './trust-key.ts';
 import { countTrustedSignatures, type RefusedSignature, verifyStatementSignature } from './verify-statement.ts';
 
 /** Who has signed, of those who count. `refused`: signatures that count on neither side, with the reason. */
@@ -105,14 +105,23 @@ export async function followRotations(current: TrustDocument, given: readonly Ro
   return trust;
 }
 
+/** Back to the common line. By hand too: nothing that others signed can tell what this machine has on its own. */
+const REJOIN =
+  'bring trust.json from a machine where the rotation is in force, or put back the common one that it starts from and apply it again; ' +
+  'compare fingerprints with "bundle trust show"';
+
 const isInForce = ({ to }: Rotation, current: TrustDocument): boolean =>
   to.version === current.version && trustFingerprint(to) === trustFingerprint(current);
 
 function behind({ to }: Rotation, current: TrustDocument): BundleError {
   if (to.version < current.version) {
-    return new BundleError('E_ROLLBACK', `the rotation leads to version ${to.version}, and this trust is at ${current.version}`, {
-      hint: 'trust never goes back; take the newest rotation',
-    });
+    // The document does not say which: it has no history, and a version made by hand counts like any other.
+    return new BundleError(
+      'E_ROLLBACK',
+      `the rotation leads to version ${to.version}, and this trust is at ${current.version}: either the rotation is an old one, ` +
+        'or this machine was changed by hand since and left the common line',
+      { hint: `an old one: take the newest, trust never goes back; changed by hand: ${REJOIN}` },
+    );
   }
   return otherLineage(`the version ${to.version} that it leads to`, current);
 }
@@ -139,7 +148,7 @@ function requireNext({ from, to }: Rotation, trust: TrustDocument): void {
 
 const otherLineage = (which: string, trust: TrustDocument): BundleError =>
   new BundleError('E_UNTRUSTED', `the rotation is of another trust: ${which} is not the one here, ${trustFingerprint(trust)}`, {
-    hint: 'trust that was changed here by hand leaves the common line: compare "bundle trust show" on both machines, and bring the new trust.json by hand',
+    hint: `a machine that was changed by hand ("bundle trust add", "remove") left the common line: ${REJOIN}`,
   });
 
 /**
@@ -147,26 +156,9 @@ const otherLineage = (which: string, trust: TrustDocument): BundleError =>
  * @throws BundleError E_UNTRUSTED for a key that is on neither side or counts on neither
  */
 export async function signRotation(rotation: Rotation, key: SigningKey, now: number): Promise<Rotation> {
-  const { keyid } = key.publicKey;
   const known = [...trustedKeysOf(rotation.from), ...trustedKeysOf(rotation.to)];
-  const own = known.filter((one) => one.keyid === keyid);
-  if (own.length === 0) {
-    throw new BundleError(
-      'E_UNTRUSTED',
-      `the key ${keyid} is neither in the trust before this rotation nor in the one after it`,
-      {
-        hint: `it wants one of ${distinctKeys(known)
-          .map((one) => keyLabel(one))
-          .slice(0, 8)
-          .join(', ')}`,
-      },
-    );
-  }
-  if (countingKeyids(own, { name: undefined, now }).size === 0)
-    throw new BundleError(
-      'E_UNTRUSTED',
-      `the key ${keyLabel(own[0] as (typeof own)[0])} is revoked, out of its time or bound to bundles: its signature would not count`,
-    );
+  const where = 'neither in the trust before this rotation nor in the one after it';
+  requireCountingKey(key.publicKey, known, { name: undefined, now }, where);
   for (const bytes of rotation.signatures) {
     try {
       await verifyStatementSignature(bytes, rotation.statementBytes, [key.publicKey]);

@@ -9,9 +9,6 @@ export type StatementSignature = Readonly<{ json: JsonObject; hint: string }>;
 
 /** Both spellings of v0.3 (sigstore/protobuf-specs, sigstore_bundle.proto). */
 const MEDIA_TYPES = ['application/vnd.dev.sigstore.bundle.v0.3+json', 'application/vnd.dev.sigstore.bundle+json;version=0.3'];
-/** An RSA-4096 signature has 684 characters, ours at most 96. */
-const SIGNATURE_CHARS = 4096;
-const HINT_CHARS = 1024;
 
 /**
  * Everything about a signature file that needs no key: size, strict JSON, media type, the DSSE payload byte for byte the statement, its type,
@@ -52,7 +49,8 @@ function checkEnvelope(envelope: JsonObject, statementBytes: Uint8Array, what: s
   const [signature] = signatures as [JsonObject];
   onlyMembers(signature, ['sig', 'keyid'], what);
   const { sig, keyid = '' } = signature;
-  const valid = typeof sig === 'string' && sig.length > 0 && sig.length <= SIGNATURE_CHARS && strictBase64(sig) !== undefined;
+  const valid =
+    typeof sig === 'string' && sig.length > 0 && sig.length <= LIMITS.signatureChars && strictBase64(sig) !== undefined;
   if (!valid || typeof keyid !== 'string') throw refused(what, 'its signature is not base64');
 }
 
@@ -70,7 +68,7 @@ function hintOf(material: JsonObject, what: string): string {
   // Here a key itself could stand (rawBytes): whoever writes the file would choose what it is checked with (cosign GHSA-fx35-mq7g-6g98).
   onlyMembers(key, ['hint'], what);
   const { hint = '' } = key;
-  if (typeof hint !== 'string' || hint.length > HINT_CHARS) throw refused(what, 'its key hint is not a short string');
+  if (typeof hint !== 'string' || hint.length > LIMITS.keyHintChars) throw refused(what, 'its key hint is not a short string');
   refuseWitnesses(material, what);
   return hint;
 }

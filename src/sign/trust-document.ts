@@ -4,16 +4,9 @@ import { BundleError } from '../core/errors.ts';
 import { byteOrder, parseStrictJson, prettyJson } from '../core/json.ts';
 import { LIMITS } from '../core/limits.ts';
 import { shapeFaults } from '../core/shape-faults.ts';
+import { timeSchema } from '../core/time.ts';
 import { parsePublicKeys } from './public-key.ts';
 import type { TrustedKey } from './trust-key.ts';
-
-/** The full form of `trust.json`: whom a machine trusts, in one file, so that it is replaced by one rename (docs/trust.md). */
-const time = z
-  .string()
-  .refine(
-    (t) => /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/.test(t) && !Number.isNaN(Date.parse(t)),
-    'not a time such as 2026-11-21T08:00:00Z',
-  );
 
 /** ASCII, and unique without regard to case: two people must not look like one in a table. */
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}$/;
@@ -22,13 +15,14 @@ const BUNDLE_NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/;
 const keySchema = z.strictObject({
   name: z.string().regex(NAME, 'want up to 64 of A-Z a-z 0-9 . _ @ + -'),
   keyid: z.string().regex(/^[0-9a-f]{64}$/, 'not a SHA-256 in hex'),
-  pem: z.string().max(4096),
-  from: time.optional(),
-  until: time.optional(),
+  pem: z.string().max(LIMITS.trustedKeyPemChars),
+  from: timeSchema.optional(),
+  until: timeSchema.optional(),
   bundles: z.array(z.string().regex(BUNDLE_NAME, 'not the name of a bundle')).min(1).max(LIMITS.trustedKeys).optional(),
-  revoked: time.optional(),
+  revoked: timeSchema.optional(),
 });
 
+/** The full form of `trust.json`: whom a machine trusts, in one file, so that it is replaced by one rename (docs/trust.md). */
 export const trustDocumentSchema = z.strictObject({
   trustVersion: z.literal(1),
   /** Counts changes from 1. Bounded, so that a huge one can't end all counting. */

@@ -36,7 +36,7 @@ export function whyNotCounted({ from, until, bundles, revoked }: KeyTerms, { nam
   return name === undefined ? `${bound}, so it does not decide about trust` : `${bound}, and this is "${name}"`;
 }
 
-/** The distinct keys that count on an occasion. Given by several paths under several terms a key counts if any of them lets it. */
+/** The distinct keys that count on an occasion. Given by several documents under several terms a key counts if any of them lets it. */
 export const countingKeyids = (keys: readonly TrustedKey[], occasion: Occasion): ReadonlySet<string> =>
   new Set(keys.filter((key) => whyNotCounted(key, occasion) === undefined).map((key) => key.keyid));
 
@@ -46,7 +46,7 @@ export function mostThatCount(keys: readonly TrustedKey[], now: number): number 
   return Math.max(...names.map((name) => countingKeyids(keys, { name, now }).size));
 }
 
-/** A key that one path revokes is revoked, whichever other path names it too. */
+/** A key that one document revokes is revoked, whichever other lists it too. */
 export function withRevocations(keys: readonly TrustedKey[]): TrustedKey[] {
   const revoked = new Map(keys.flatMap((key) => (key.revoked === undefined ? [] : [[key.keyid, key.revoked] as const])));
   return keys.map((key) =>

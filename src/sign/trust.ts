@@ -21,15 +21,15 @@ const HINT = 'give --trust a .pub file or a directory of them, got from the sign
 
 /**
  * Reads trust from public key files and directories: of the simple form (`*.pub`, and optionally `trust.json` with `{"threshold": n}`) or of the full
- * one (trust-document.ts). Several paths add up; of several thresholds the highest counts, and what one path revokes no other brings back, so that one
- * more path can never lower the bar.
+ * one (trust-document.ts). Several paths add up; of several thresholds the highest counts. A key that a full document lists counts as that says, wherever
+ * else it is found without terms, and what one document revokes no other brings back.
  * @throws BundleError E_TRUST_FILE
  */
 export async function loadTrust(fs: FileSystem, paths: readonly string[]): Promise<Trust> {
   if (paths.length === 0) throw new BundleError('E_TRUST_FILE', 'no trust was given', { hint: HINT });
   const parts = [];
   for (const path of paths) parts.push(await loadTrustPath(fs, path));
-  const keys = distinctTerms(withRevocations(parts.flatMap((part) => part.keys)));
+  const keys = distinctTerms(withRevocations(withDocumentsFirst(parts)));
   if (keys.length > LIMITS.trustedKeys) {
     throw new BundleError('E_TRUST_FILE', `got ${keys.length} trusted keys, more than the limit of ${LIMITS.trustedKeys}`);
   }
@@ -40,6 +40,12 @@ export async function loadTrust(fs: FileSystem, paths: readonly string[]): Promi
   };
   assertTrust(trust);
   return trust;
+}
+
+/** Without the bare keys that a document lists: they have its terms. */
+function withDocumentsFirst(parts: readonly TrustPart[]): TrustedKey[] {
+  const listed = new Set(parts.flatMap(({ document }) => document?.keys.map((key) => key.keyid) ?? []));
+  return parts.flatMap(({ document, keys }) => (document !== undefined ? keys : keys.filter((key) => !listed.has(key.keyid))));
 }
 
 /** A threshold of 0, -1 or NaN would let everything pass. @throws BundleError E_TRUST_FILE */

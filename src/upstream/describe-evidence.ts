@@ -3,10 +3,11 @@ import type { Digest } from '../core/digest.ts';
 import { LIMITS } from '../core/limits.ts';
 import { artifactTypeOf } from '../core/oci-manifest.ts';
 import { printable } from '../core/printable.ts';
+import { instant } from '../core/time.ts';
 import { type Candidate, candidatesOf, type EvidenceGraph, type SignatureFormat } from './candidate.ts';
 import { certificateClaims } from './certificate.ts';
 import { faultOf, openCandidate, type SignedCandidate, tooLarge } from './signed-candidate.ts';
-import { claimedTimes, earliest, instant } from './witnesses.ts';
+import { claimedTimes, earliest } from './witnesses.ts';
 
 /** What a piece of evidence says of itself; nothing of it is verified. */
 export type EvidenceDescription = Readonly<{
@@ -15,7 +16,7 @@ export type EvidenceDescription = Readonly<{
   /** Of the layer; of the manifest for what is no signature. */
   digest: Digest;
   format: SignatureFormat | 'other';
-  /** `key`: the hint in a bundle (base64), absent in legacy signatures. */
+  /** `key`: the keyid that a bundle hints at (hex), absent in legacy signatures. */
   signer?: Readonly<{ key?: string }> | Readonly<{ issuer: string; identity: string }>;
   predicateType?: string;
   /** Of what is no signature. */
@@ -73,8 +74,14 @@ async function describeCandidate(
   }
 }
 
+/** cosign's hint is the base64 SHA-256 of the key: said in hex, as keyids are everywhere else. Others' hints are what they are. */
+function keyidOf(hint: string): string {
+  const bytes = Buffer.from(hint, 'base64');
+  return bytes.length === 32 && bytes.toString('base64') === hint ? bytes.toString('hex') : printable(hint, 100);
+}
+
 function signerOf({ signer }: SignedCandidate): NonNullable<EvidenceDescription['signer']> {
-  if (signer.kind === 'key') return signer.hint === '' ? {} : { key: printable(signer.hint, 100) };
+  if (signer.kind === 'key') return signer.hint === '' ? {} : { key: keyidOf(signer.hint) };
   const { issuer, identity } = certificateClaims(signer.certificate, 'it');
   return { issuer: printable(issuer, CHARS), identity: printable(identity, CHARS) };
 }

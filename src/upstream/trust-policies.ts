@@ -11,6 +11,7 @@ import { parseStrictYaml } from '../manifest/strict-yaml.ts';
 import { pathFault, toVerifySetting, verifyKeysAt, verifySchema } from '../manifest/verify-setting.ts';
 import { loadPolicy, type VerifyPolicy } from './policy.ts';
 import { parseSigstoreRoot, type SigstoreRoot } from './sigstore-root.ts';
+import { trustPolicyFile } from './trust-policy-file.ts';
 
 /** What the receiving side demands of upstream's signatures: its own decision, whatever was verified where the bundle was made. */
 export type TrustPolicies = Readonly<{
@@ -20,7 +21,6 @@ export type TrustPolicies = Readonly<{
   root?: SigstoreRoot | 'fromBundle';
 }>;
 
-const FILE = 'trust.yaml';
 const EVERYTHING = '*';
 const FROM_BUNDLE = 'fromBundle';
 
@@ -73,9 +73,9 @@ function keysAt(path: readonly PropertyKey[]): string[] {
  * @throws BundleError E_TRUST_FILE
  */
 export async function loadTrustPolicies(fs: FileSystem, directory: string): Promise<TrustPolicies | undefined> {
-  const path = join(directory, FILE);
+  const path = await trustPolicyFile(fs, directory);
+  if (path === undefined) return undefined;
   try {
-    if ((await fs.stat(path)) === undefined) return undefined;
     return await parseTrustPolicies(fs, decodeText(await fs.readUserFile(path, LIMITS.manifestFileBytes), path), path, directory);
   } catch (error) {
     // Whatever keeps it from being read is a fault of trust: never a reason to go on without it.

@@ -2,9 +2,9 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isSystemError } from '../core/errors.ts';
+import { LIMITS } from '../core/limits.ts';
 
 const TARGET = 'trusted_root.json';
-const TIMEOUT_MS = 10_000;
 
 export type TufRepository = Readonly<{
   url: string;
@@ -54,7 +54,7 @@ async function fetchInto({ url, initialRoot }: TufRepository, cachePath: string,
     forceInit,
     ...(initialRoot === undefined ? {} : { rootPath: initialRoot }),
     retry: { retries },
-    timeout: TIMEOUT_MS,
+    timeout: LIMITS.tufRequestMs,
   });
   return Buffer.from(await client.getTarget(TARGET));
 }

@@ -1,5 +1,6 @@
 import { createHash, createPublicKey, type KeyObject, verify } from 'node:crypto';
 import { BundleError } from '../core/errors.ts';
+import { LIMITS } from '../core/limits.ts';
 import { pemBlocks } from '../sign/pem.ts';
 
 /** A public key of somebody else's. `keyid` is the hex, `hint` the base64 SHA-256 of its SPKI; `source` says where it came from. */
@@ -16,9 +17,10 @@ const EC: Readonly<Record<string, Scheme>> = {
   secp384r1: { name: 'ECDSA P-384', hashes: ['sha384', 'sha256'] },
   secp521r1: { name: 'ECDSA P-521', hashes: ['sha512', 'sha256'] },
 };
-const RSA_BITS = { least: 2048, most: 8192 } as const;
+/** NIST SP 800-131A: shorter ones sign nothing any more. */
+const LEAST_RSA_BITS = 2048;
 const RSA_EXPONENT = 65_537n;
-const WANTED = 'want ECDSA (P-256, P-384, P-521), RSA of 2048 to 8192 bits, or Ed25519';
+const WANTED = `want ECDSA (P-256, P-384, P-521), RSA of ${LEAST_RSA_BITS} to ${LIMITS.rsaBits} bits, or Ed25519`;
 
 const refused = (what: string, why: string, hint?: string, cause?: unknown): BundleError =>
   new BundleError('E_TRUST_FILE', `${what}: ${why}`, { hint, cause, origin: 'host' });
@@ -32,7 +34,7 @@ function schemeOf(key: KeyObject, what: string): Scheme {
     throw refused(what, `is a key on the curve ${namedCurve === '' ? 'that it spells out itself' : namedCurve}: ${WANTED}`);
   }
   if (key.asymmetricKeyType !== 'rsa') throw refused(what, `is a key of type ${key.asymmetricKeyType ?? 'unknown'}: ${WANTED}`);
-  if (modulusLength < RSA_BITS.least || modulusLength > RSA_BITS.most)
+  if (modulusLength < LEAST_RSA_BITS || modulusLength > LIMITS.rsaBits)
     throw refused(what, `is an RSA key of ${modulusLength} bits: ${WANTED}`);
   // With an exponent of 1 everybody can sign.
   if (publicExponent < RSA_EXPONENT) throw refused(what, `is an RSA key with the exponent ${publicExponent}, want 65537 or more`);

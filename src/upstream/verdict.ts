@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { type Digest, isDigest } from '../core/digest.ts';
 import { LIMITS } from '../core/limits.ts';
+import { timeSchema } from '../core/time.ts';
 
 /**
  * What verification at pull found, as part of the signed statement. Nothing in it depends on when it was made: the same evidence under the same
@@ -10,12 +11,6 @@ const digest = z.custom<Digest>(isDigest, 'not a sha256 or sha512 digest');
 const text = z.string().min(1).max(LIMITS.identityChars);
 /** Hex SHA-256 of a key's SPKI. */
 const keyid = z.string().regex(/^[0-9a-f]{64}$/, 'not the SHA-256 of a key');
-const time = z
-  .string()
-  .refine(
-    (t) => /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/.test(t) && !Number.isNaN(Date.parse(t)),
-    'not a time such as 2026-11-21T08:00:00Z',
-  );
 
 const verified = z.strictObject({
   result: z.literal('verified'),
@@ -25,7 +20,7 @@ const verified = z.strictObject({
   signature: digest,
   by: z.union([z.strictObject({ key: keyid }), z.strictObject({ issuer: text, identity: text })]),
   /** As a log or timestamp authority of the root vouches for it. */
-  signedAt: time.optional(),
+  signedAt: timeSchema.optional(),
   /** The trusted root by which certificate or time were verified. */
   root: digest.optional(),
   /** The policy as it was asked. */

@@ -1,11 +1,12 @@
 import { BundleError } from '../core/errors.ts';
+import { instant } from '../core/time.ts';
 import { shortKeyid } from '../sign/public-key.ts';
 import type { PolicyKey, VerifyPolicy } from './policy.ts';
 import { contentWith } from './signature-content.ts';
 import type { SignedCandidate } from './signed-candidate.ts';
 import type { SigstoreRoot } from './sigstore-root.ts';
 import { verifiesWith } from './upstream-key.ts';
-import { claimedTimes, earliest, instant, materialAt } from './witnesses.ts';
+import { claimedTimes, earliest, materialAt } from './witnesses.ts';
 
 /** `signedAt` in milliseconds since 1970, when the root's authorities vouch for it. */
 export type KeyProof = Readonly<{ keyid: string; signedAt?: number }>;

@@ -3,6 +3,7 @@ import type { Digest } from '../core/digest.ts';
 import { BundleError, isBundleError } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
 import { printable } from '../core/printable.ts';
+import { instant } from '../core/time.ts';
 import { SIGN_PREDICATE_TYPE } from '../cosign/media-types.ts';
 import { type Candidate, candidatesOf, type EvidenceGraph } from './candidate.ts';
 import type { VerifyPolicy } from './policy.ts';
@@ -12,7 +13,6 @@ import type { SigstoreRoot } from './sigstore-root.ts';
 import type { Verdict, VerifiedVerdict } from './verdict.ts';
 import { verifyByKey } from './verify-by-key.ts';
 import { verifyKeyless } from './verify-keyless.ts';
-import { instant } from './witnesses.ts';
 
 export type { EvidenceGraph } from './candidate.ts';
 
@@ -40,8 +40,7 @@ export async function verifyImage(request: VerifyRequest): Promise<Verdict> {
   const { policy, digest, evidence } = request;
   if (policy === undefined) return { result: 'not-asked' };
   if (policy.kind === 'unsigned') return { result: 'unsigned-allowed' };
-  if (policy.kind === 'keyless' && request.root === undefined)
-    throw new BundleError('E_TRUST_FILE', `${request.ref}: no trusted root of Sigstore to verify a keyless signature by`);
+  const demand = withRoot(policy, request);
   const candidates = candidatesOf(evidence, digest);
   const refusals: Refusal[] = [];
   for (const candidate of candidates.slice(0, LIMITS.upstreamCandidates)) {
@@ -54,11 +53,22 @@ export async function verifyImage(request: VerifyRequest): Promise<Verdict> {
       refusals.push({ kind: 'broken', reason });
       continue;
     }
-    const outcome = await tryCandidate(candidate, await request.readBlob(candidate.layer), policy, request);
+    const outcome = await tryCandidate(candidate, await request.readBlob(candidate.layer), demand, request);
     if ('result' in outcome) return outcome;
     refusals.push(outcome);
   }
   throw refusedError(request, policy, refusals, candidates.length);
+}
+
+/** A certificate says nothing without a root; a time beside a signature by a key is only proved where there is one. */
+type RootedDemand =
+  | (Extract<Demand, { kind: 'keyless' }> & Readonly<{ root: SigstoreRoot }>)
+  | (Extract<Demand, { kind: 'key' }> & Readonly<{ root: SigstoreRoot | undefined }>);
+
+function withRoot(policy: Demand, { root, ref }: VerifyRequest): RootedDemand {
+  if (policy.kind === 'key') return { ...policy, root };
+  if (root !== undefined) return { ...policy, root };
+  throw new BundleError('E_TRUST_FILE', `${ref}: no trusted root of Sigstore to verify a keyless signature by`);
 }
 
 const KIND_OF_CODE: Readonly<Record<string, Refusal['kind']>> = {
@@ -70,14 +80,14 @@ const KIND_OF_CODE: Readonly<Record<string, Refusal['kind']>> = {
 async function tryCandidate(
   candidate: Candidate,
   bytes: Uint8Array,
-  policy: Demand,
-  { digest, root, now }: VerifyRequest,
+  demand: RootedDemand,
+  { digest, now }: VerifyRequest,
 ): Promise<VerifiedVerdict | Refusal> {
   const what = nameOf(candidate);
   try {
     const signed = await openCandidate(candidate, bytes, what);
-    requireMeaning(signed, policy.attestation ?? SIGN_PREDICATE_TYPE, digest, what);
-    return await verdictOf(signed, policy, root, now, what);
+    requireMeaning(signed, demand.attestation ?? SIGN_PREDICATE_TYPE, digest, what);
+    return await verdictOf(signed, demand, now, what);
   } catch (error) {
     // Blobs were read before: what else is thrown comes of what is in them, and is no reason to trust it.
     if (!isBundleError(error)) return { kind: 'broken', reason: `${what}: can't be read: ${faultOf(error)}` };
@@ -92,24 +102,18 @@ function requireMeaning({ predicateType, isAbout }: SignedCandidate, wanted: str
   if (!isAbout(digest)) throw new BundleError('E_SIGNATURE', `${what}: it is about another image`);
 }
 
-async function verdictOf(
-  signed: SignedCandidate,
-  policy: Demand,
-  root: SigstoreRoot | undefined,
-  now: number,
-  what: string,
-): Promise<VerifiedVerdict> {
+async function verdictOf(signed: SignedCandidate, demand: RootedDemand, now: number, what: string): Promise<VerifiedVerdict> {
   const { format, layer } = signed.candidate;
-  const attestation = policy.attestation === undefined ? {} : { attestation: policy.attestation };
+  const attestation = demand.attestation === undefined ? {} : { attestation: demand.attestation };
   const common = { result: 'verified', format, signature: layer.digest } as const;
-  if (policy.kind === 'keyless') {
-    // Asked for before the first candidate.
-    const { signedAt, ...by } = await verifyKeyless(signed, policy, root as SigstoreRoot, what);
-    const asked = { issuer: policy.issuer, identity: policy.identity, ...attestation };
-    return { ...common, by, signedAt: instant(signedAt), root: (root as SigstoreRoot).digest, asked };
+  if (demand.kind === 'keyless') {
+    const { issuer, identity, root } = demand;
+    const { signedAt, ...by } = await verifyKeyless(signed, demand, root, what);
+    return { ...common, by, signedAt: instant(signedAt), root: root.digest, asked: { issuer, identity, ...attestation } };
   }
-  const { keyid, signedAt } = await verifyByKey(signed, policy, root, now, what);
-  const asked = { keys: [...new Set(policy.keys.map((key) => key.keyid))].sort(), ...attestation };
+  const { keys, root } = demand;
+  const { keyid, signedAt } = await verifyByKey(signed, demand, root, now, what);
+  const asked = { keys: [...new Set(keys.map((key) => key.keyid))].sort(), ...attestation };
   if (signedAt === undefined || root === undefined) return { ...common, by: { key: keyid }, asked };
   return { ...common, by: { key: keyid }, signedAt: instant(signedAt), root: root.digest, asked };
 }

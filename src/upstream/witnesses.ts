@@ -21,6 +21,3 @@ export const materialAt = (material: TrustMaterial, times: readonly number[]): T
 
 /** All of them are true, so it was signed by the earliest. */
 export const earliest = (times: readonly number[]): number | undefined => (times.length === 0 ? undefined : Math.min(...times));
-
-/** `2026-11-21T08:00:00Z` */
-export const instant = (ms: number): string => `${new Date(ms).toISOString().slice(0, 19)}Z`;

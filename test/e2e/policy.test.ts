@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
-import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { chmodSync, existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { parseAllDocuments } from 'yaml';
+import { nodeFileSystem } from '../../src/files/node-file-system.ts';
 import { type Journey, journey, type Ran, testKey } from '../support/command-journey.ts';
 import { randomImage, randomIndex } from '../support/random-image.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -65,6 +67,66 @@ describe('policy', () => {
     out(await policy(j, 'podman', '--key', j.key.pub, ...ENDPOINT, '--origin', 'quay.io', '-o', j.path('containers')));
     assert.ok(JSON.parse(readFileSync(j.path('containers/policy.json'), 'utf8')).transports.docker['quay.io']);
     assert.ok(existsSync(j.path('containers/registries.d/only-from-bundle.yaml')));
+  });
+
+  test('replaces no file that differs unless --force says so, and writes none when one is in the way', async (t) => {
+    const j = await journey(t);
+    for (const [consumer, where, name] of [
+      ['podman', 'containers', 'containers/policy.json'],
+      ['kyverno', 'kyverno.yaml', 'kyverno.yaml'],
+    ] as const) {
+      const [file, argv] = [
+        j.path(name),
+        [consumer, '--key', j.key.pub, ...ENDPOINT, '--origin', 'quay.io', '-o', j.path(where)],
+      ];
+      await mkdir(dirname(file), { recursive: true });
+      writeFileSync(file, '{"default":[{"type":"insecureAcceptAnything"}]}\n');
+      const refused = await policy(j, ...argv);
+      assert.equal(refused.code, 2, refused.stderr);
+      assert.ok(refused.stderr.includes(`${file} is there already and differs`), refused.stderr);
+      assert.match(readFileSync(file, 'utf8'), /insecureAcceptAnything/);
+      assert.ok(!existsSync(j.path('containers/registries.d')) || consumer !== 'podman');
+      out(await policy(j, ...argv, '--force'));
+      assert.doesNotMatch(readFileSync(file, 'utf8'), /insecureAcceptAnything/);
+      assert.ok(out(await policy(j, ...argv)).startsWith(`${file} is up to date\n`));
+      assert.deepEqual((await policy(j, ...argv, '--json')).json().written, []);
+    }
+  });
+
+  test('follows no link to replace what is behind it, and takes no folder for a file', async (t) => {
+    const j = await journey(t);
+    writeFileSync(j.path('other'), 'other\n');
+    symlinkSync(j.path('other'), j.path('link'));
+    for (const [where, why] of [
+      ['link', /link is there already/],
+      ['.', /is no file/],
+    ] as const) {
+      const ran = await policy(j, 'kyverno', '--key', j.key.pub, ...ENDPOINT, '-o', j.path(where));
+      assert.equal(ran.code, 2, ran.stderr);
+      assert.match(ran.stderr, why);
+    }
+    assert.equal(readFileSync(j.path('other'), 'utf8'), 'other\n');
+  });
+
+  test('for podman without a name that upstream signed, which would refuse every image, is a usage error and writes nothing', async (t) => {
+    const j = await journey(t);
+    const ran = await policy(j, 'podman', '--key', j.key.pub, ...ENDPOINT, '-o', j.path('containers'));
+    assert.equal(ran.code, 2, ran.stderr);
+    assert.match(ran.stderr, /hint: add --bundle DIR.* or --origin/);
+    assert.ok(!existsSync(j.path('containers')));
+  });
+
+  test('asks for a public key in words of its own', async (t) => {
+    const j = await journey(t);
+    const gone = await policy(j, 'kyverno', '--key', j.path('nope.pub'), ...ENDPOINT);
+    assert.equal(gone.code, 6, gone.stderr);
+    assert.match(gone.stderr, /--key \S+nope\.pub: no such file\n {2}hint: give the public key/);
+    assert.doesNotMatch(gone.stderr, /ENOENT|--trust/);
+    // Whatever this machine trusts.
+    const stat = async (path: string) => (path === '/etc/bundle/trust' ? undefined : nodeFileSystem.stat(path));
+    const none = await j.run(['policy', 'kyverno', ...ENDPOINT], { fs: { ...nodeFileSystem, stat } });
+    assert.equal(none.code, 2, none.stderr);
+    assert.match(none.stderr, /policy kyverno: no public key to check signatures with\n {2}hint: add --key/);
   });
 
   test('takes origins and extra names from a bundle that the key signed, and leaves it as it is', async (t) => {

@@ -319,3 +319,13 @@ describe('a key that a program holds', () => {
     assert.deepEqual(await legacyNames(j.target, repository, image.children[0]?.digest as Digest, j.key.pub), [ref]);
   });
 });
+
+test('upstream that begins to sign in the legacy form after us is warned of: our earlier bundle stays where it is', async (t) => {
+  const { j, origin, image, file } = await withIndex(t);
+  await j.pull(file);
+  await putSignature(origin, 'team/app', image.digest, 'late');
+  assert.equal((await j.lock(file, '--update')).code, 0);
+  const ran = await j.pull(file);
+  assert.equal(ran.code, 0, ran.stderr);
+  assert.match(ran.stderr, /upstream signs it in the legacy form now/);
+});

@@ -214,6 +214,62 @@ describe('two-person approval', () => {
   });
 });
 
+describe('what sign refuses', () => {
+  it('a bundle whose signatures are over other bytes gets no further one, with and without --trust', async (t) => {
+    const s = await site(t);
+    const { j, anna, ben } = s;
+    const [generation] = generationsOf(j.bundle);
+    for (const path of ['bundle.json', `generations/${generation}/bundle.json`]) {
+      const file = join(j.bundle, path);
+      const text = readFileSync(file, 'utf8');
+      writeFileSync(file, text.replace(/"created": *"20\d\d/, '"created": "2025'));
+      assert.notEqual(readFileSync(file, 'utf8'), text);
+    }
+    const before = tree(j.bundle);
+    for (const flags of [[], ['--dry-run'], ['-o', j.path('out')], ['--trust', anna.pub]]) {
+      const ran = await j.run(['sign', j.bundle, '--key', ben.key, ...flags]);
+      assert.equal(ran.code, 6, `${flags}: ${ran.stdout}`);
+      assert.match(ran.stderr, /signs other bytes than this statement[\s\S]*E_SIGNATURE/);
+    }
+    assert.deepEqual(tree(j.bundle), before);
+    assert.ok(!existsSync(j.path('out')));
+  });
+
+  it('a key that --trust does not know, or that does not count for this bundle, signs nothing, and the names are said', async (t) => {
+    const s = await site(t);
+    const { j, trust, anna, ben, carla } = s;
+    await init(s, '1');
+    const before = tree(j.bundle);
+    const refused = async (key: string, why: RegExp) => {
+      const ran = await j.run(['sign', j.bundle, '--key', key, '--trust', trust]);
+      assert.equal(ran.code, 6, ran.stdout);
+      assert.match(ran.stderr, /E_UNTRUSTED/);
+      assert.match(ran.stderr, why);
+      assert.deepEqual(tree(j.bundle), before);
+    };
+    await refused(carla.key, /none of those that sign here[\s\S]*anna \(.*ben \(/);
+    await ok(j, 'trust', 'add', trust, `carla=${carla.pub}`, '--for-bundle', 'lab');
+    await refused(carla.key, /carla \(.*would not count: bound to the bundle lab, and this is "lumen"/);
+    await ok(j, 'trust', 'add', trust, `carla=${carla.pub}`, '--until', '2020-01-01');
+    await refused(carla.key, /carla \(.*would not count: expired since/);
+    await ok(j, 'trust', 'remove', trust, 'carla', '--revoke');
+    await refused(carla.key, /carla \(.*would not count: revoked since/);
+    const signed = await j.run(['sign', j.bundle, '--key', ben.key, '--trust', trust]);
+    assert.match(signed.stdout, /signed by ben \([0-9a-f]{16}…\)\n[\s\S]*2 signatures count, 1 needed: enough/);
+    const again = await j.run(['sign', j.bundle, '--key', ben.key, '--key', anna.key, '--trust', trust]);
+    assert.match(again.stdout, /ben \([0-9a-f]{16}…\) had signed it already/);
+  });
+
+  it('"-" is no directory for signature files', async (t) => {
+    const { j, ben } = await site(t);
+    const disk = createFaultFileSystem(nodeFileSystem);
+    const ran = await j.run(['sign', j.bundle, '--key', ben.key, '-o', '-'], { fs: disk });
+    assert.equal(ran.code, 2, ran.stdout);
+    assert.match(ran.stderr, /E_USAGE/);
+    assert.deepEqual(disk.operations, []);
+  });
+});
+
 describe('trust at the target', () => {
   it('a key that is revoked, expired, or bound to another bundle stops counting at once, and load says which and why', async (t) => {
     const s = await site(t);
@@ -427,7 +483,128 @@ describe('bundle trust', () => {
     await ok(j, 'trust', 'init', other, '--add', `ben=${ben.pub}`);
     assert.match((await j.run(['trust', 'rotate', other, '--sign', file, '--key', ben.key])).stderr, /starts from another trust/);
     const shown = await j.run(['trust', 'show', file]);
-    assert.match(shown.stdout, /\+ carla .*\n +1 of 2 signatures by the keys trusted before it: more are needed/);
+    assert.match(shown.stdout, /\+ carla .*\n +the keys trusted before it: 2 needed, signed: anna .*: 1 more is needed/);
     assert.deepEqual(readFileSync(file), bytes);
+  });
+
+  it('rotate -o - is the file on standard output, and what it says goes to standard error', async (t) => {
+    const s = await site(t);
+    const { j, trust, anna, carla } = s;
+    await init(s);
+    const disk = createFaultFileSystem(nodeFileSystem);
+    const rotate = (...argv: string[]) => j.run(['trust', 'rotate', ...argv, '-o', '-'], { fs: disk });
+    const made = await rotate(trust, '--add', `carla=${carla.pub}`, '--key', anna.key);
+    assert.equal(made.code, 0, made.stderr);
+    assert.equal(made.json().signatures.length, 1);
+    assert.match(made.stderr, /\+ carla/);
+    writeFileSync(j.path('r.json'), made.stdout);
+    const signed = await rotate('--sign', j.path('r.json'), '--key', carla.key);
+    assert.equal(signed.json().signatures.length, 2);
+    assert.equal(readFileSync(j.path('r.json'), 'utf8'), made.stdout);
+    const both = await rotate('--sign', j.path('r.json'), '--key', carla.key, '--json');
+    assert.equal(both.code, 2);
+    const dry = await rotate(trust, '--add', `carla=${carla.pub}`, '--dry-run');
+    assert.equal(dry.stdout, '');
+    assert.deepEqual(disk.operations, []);
+  });
+
+  it('a rotation says who has signed it, by name, who signs now and who had signed already', async (t) => {
+    const s = await site(t);
+    const { j, trust, anna, ben, carla } = s;
+    await init(s);
+    const file = j.path('r.json');
+    await ok(j, 'trust', 'rotate', trust, '--add', `carla=${carla.pub}`, '-o', file);
+    const sign = (key: string) => j.run(['trust', 'rotate', '--sign', file, '--key', key]);
+    assert.match((await sign(anna.key)).stdout, /signed by anna \([0-9a-f]{16}…\)\n/);
+    const again = await sign(anna.key);
+    assert.match(again.stdout, /anna \(.*\) had signed it already\n/);
+    assert.doesNotMatch(again.stdout, /signed by anna/);
+    await sign(carla.key);
+    const shown = await j.run(['trust', 'show', file]);
+    assert.match(shown.stdout, /the keys trusted before it: 2 needed, signed: anna \([0-9a-f]{16}…\): 1 more is needed\n/);
+    assert.match(shown.stdout, /the keys it leads to: 2 needed, signed: anna \(.*\), carla \([0-9a-f]{16}…\)\n/);
+    const json = await ok(j, 'trust', 'rotate', '--sign', file, '--key', ben.key);
+    assert.deepEqual([json.added, json.present, json.complete], [[ben.keyid], [], true]);
+  });
+
+  it('says whether a change is in force, would be, or had been made', async (t) => {
+    const s = await site(t);
+    const { j, trust, anna, ben, carla } = s;
+    await init(s);
+    const file = j.path('r.json');
+    const keys = ['--key', anna.key, '--key', ben.key];
+    await ok(j, 'trust', 'rotate', trust, '--add', `carla=${carla.pub}`, '-o', file, ...keys);
+    const apply = (...flags: string[]) => j.run(['trust', 'rotate', trust, '--apply', file, ...flags]);
+    assert.match((await apply('--dry-run')).stdout, /^version 2 would be in force; nothing was written\n/);
+    assert.equal((await apply('--dry-run', '--json')).json().dryRun, true);
+    assert.equal((await ok(j, 'trust', 'show', trust)).version, 1);
+    assert.match((await apply()).stdout, /^version 2 is in force now\n/);
+    const again = await apply('--json');
+    assert.deepEqual([again.json().dryRun, again.json().changes], [false, []]);
+    const remove = () => j.run(['trust', 'remove', trust, 'carla', '--revoke']);
+    const removed = await remove();
+    assert.match(
+      removed.stdout,
+      /^version 3 is in force now\n~ carla \([0-9a-f]{16}…\) now revoked since .*, before without limits\n/,
+    );
+    assert.match(removed.stdout, /version 3: 2 of the 2 keys that count must sign \(3 are listed\)\n/);
+    assert.match((await remove()).stdout, /^nothing to do: /);
+    assert.match((await j.run(['trust', 'add', trust, `anna=${anna.pub}`])).stdout, /^nothing to do: /);
+  });
+
+  it('add again changes the terms of a key, and a name that is taken is said to be', async (t) => {
+    const s = await site(t);
+    const { j, trust, anna, ben, carla } = s;
+    await ok(j, 'trust', 'init', trust, '--add', `anna=${anna.pub}`);
+    await ok(j, 'trust', 'add', trust, `ben=${ben.pub}`);
+    const limited = await j.run(['trust', 'add', trust, `ben=${ben.pub}`, '--until', '2099-01-01']);
+    assert.equal(limited.code, 0, limited.stderr);
+    assert.match(limited.stdout, /~ ben \([0-9a-f]{16}…\) now until 2099-01-01T00:00:00Z, before without limits\n/);
+    const free = await j.run(['trust', 'add', trust, `ben=${ben.pub}`]);
+    assert.match(free.stdout, /~ ben \([0-9a-f]{16}…\) now without limits, before until 2099/);
+    assert.equal((await ok(j, 'trust', 'show', trust)).version, 4);
+    const taken = await j.run(['trust', 'add', trust, `ben=${carla.pub}`]);
+    assert.match(taken.stderr, /the name ben is that of another key here, ben \(/);
+    assert.match(taken.stderr, /E_TRUST_FILE/);
+    const twice = await j.run(['trust', 'add', trust, `benjamin=${ben.pub}`]);
+    assert.match(twice.stderr, /benjamin: this key is here already as ben/);
+  });
+
+  it('init gives all its keys the terms of its flags; a time that is over is warned of', async (t) => {
+    const s = await site(t);
+    const { j, trust, anna, ben } = s;
+    const keys = ['--add', `anna=${anna.pub}`, '--add', `ben=${ben.pub}`, '--threshold', '1'];
+    const made = await ok(j, 'trust', 'init', trust, ...keys, '--until', '2099-01-01');
+    assert.deepEqual(
+      made.keys.map((key: { until: string }) => key.until),
+      ['2099-01-01T00:00:00Z', '2099-01-01T00:00:00Z'],
+    );
+    const late = await j.run(['trust', 'add', trust, `ben=${ben.pub}`, '--until', '2020-01-01']);
+    assert.equal(late.code, 0, late.stderr);
+    assert.match(late.stderr, /^warning: --until 2020-01-01T00:00:00Z is over/m);
+  });
+
+  it('a machine that was changed by hand is told that it left the common line, and what to do', async (t) => {
+    const s = await site(t);
+    const { j, trust, anna, ben, carla } = s;
+    await init(s);
+    const node = j.path('node');
+    cpSync(trust, node, { recursive: true });
+    const file = j.path('r.json');
+    await ok(j, 'trust', 'rotate', trust, '--add', `carla=${carla.pub}`, '-o', file, '--key', anna.key, '--key', ben.key);
+    const apply = () => j.run(['trust', 'rotate', node, '--apply', file]);
+    for (const [flags, code] of [
+      [['--until', '2098-01-01'], 'E_UNTRUSTED'],
+      [['--until', '2099-01-01'], 'E_ROLLBACK'],
+    ] as const) {
+      await ok(j, 'trust', 'add', node, `carla=${carla.pub}`, ...flags);
+      const ran = await apply();
+      assert.match(ran.stderr, new RegExp(code));
+      assert.match(ran.stderr, /left the common line/);
+      assert.match(ran.stderr, /bring trust\.json from a machine/);
+    }
+    // What the hint says: the common document back in its place, and the rotation applies.
+    cpSync(join(trust, 'trust.json'), join(node, 'trust.json'));
+    assert.equal((await apply()).code, 0);
   });
 });

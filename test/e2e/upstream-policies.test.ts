@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { digestOf } from '../../src/core/digest.ts';
@@ -158,6 +158,33 @@ describe('load with policies of its own', () => {
     assert.equal(verified.code, 6);
   });
 
+  test('demands the same when --trust names a key file in that folder, or both of them', async (t) => {
+    const { j, origin, manifest, trustDirectory } = await withSigned(t);
+    await j.pull(await manifest('{unsigned: allowed}'));
+    const trust = await trustDirectory(`policies: {"${origin.host}": {key: upstream/stranger.pub}}\n`);
+    for (const named of [[`${trust}/release.pub`], [trust, `${trust}/release.pub`], [`${trust}/`, trust]]) {
+      const ran = await j.load(...named.flatMap((path) => ['--trust', path]));
+      assert.equal(ran.code, 6, named.join(' '));
+      assert.match(ran.stderr, /E_UNTRUSTED/, named.join(' '));
+    }
+    assert.deepEqual(j.target.requests, []);
+    await writeFile(j.path('trust.yaml'), 'policies: {"*": {unsigned: allowed}}\n');
+    const two = await j.load('--trust', trust, '--trust', j.key.pub);
+    assert.match(two.stderr, /both have a trust\.yaml.*E_TRUST_FILE/s);
+  });
+
+  test('does not pass over a trust.yaml that is called otherwise', async (t) => {
+    const { j, origin, manifest, trustDirectory } = await withSigned(t);
+    await j.pull(await manifest('{unsigned: allowed}'));
+    const trust = await trustDirectory(`policies: {"${origin.host}": {key: upstream/upstream.pub}}\n`);
+    await rename(`${trust}/trust.yaml`, `${trust}/trust.yml`);
+    for (const named of [trust, `${trust}/release.pub`]) {
+      const ran = await j.load('--trust', named);
+      assert.equal(ran.code, 6);
+      assert.match(ran.stderr, /trust\.yml.*call it trust\.yaml.*E_TRUST_FILE/s);
+    }
+  });
+
   test('verify --deep shows whose signatures there are, for people and as JSON', async (t) => {
     const { j, origin, upstream, manifest, trustDirectory } = await withSigned(t);
     await j.pull(await manifest('{key: keys/upstream.pub}'));
@@ -171,4 +198,46 @@ describe('load with policies of its own', () => {
     assert.deepEqual(content.ours[0].keys, [j.key.keyid]);
     assert.equal(content.evidence.filter((e: { format: string }) => e.format === 'legacy').length, 2);
   });
+});
+
+describe('what trust.yaml covers', () => {
+  test('is said by verify and load, and a scope that nothing is under is a warning', async (t) => {
+    const { j, origin, manifest, trustDirectory } = await withSigned(t);
+    await j.pull(await manifest('{unsigned: allowed}'));
+    const trust = await trustDirectory(
+      `policies: {"${origin.host}": {key: upstream/upstream.pub}, dockr.io: {unsigned: allowed}}\n`,
+    );
+    for (const ran of [await j.run(['verify', j.bundle, '--trust', trust]), await j.load('--trust', trust)]) {
+      assert.equal(ran.code, 0, ran.stderr);
+      assert.match(ran.stdout, /trust\.yaml: upstream's signatures of 1 verified, 0 may be unsigned, 0 not covered/);
+      assert.match(ran.stderr, /warning: trust\.yaml: nothing in this bundle is under dockr\.io/);
+    }
+  });
+
+  test('keyless without a root says what to write into trust.yaml', async (t) => {
+    const { j, manifest, trustDirectory } = await withSigned(t);
+    await j.pull(await manifest('{unsigned: allowed}'));
+    const trust = await trustDirectory(
+      'policies: {"*": {keyless: {issuer: "https://issuer.test", identity: "dev@example.test"}}}\n',
+    );
+    const ran = await j.run(['verify', j.bundle, '--trust', trust]);
+    assert.equal(ran.code, 6);
+    assert.match(ran.stderr, /trustedRoot: FILE, or fromBundle/);
+  });
+});
+
+test('a signature found later gives a higher number also in a fresh directory, so that node-1 takes it', async (t) => {
+  const { j, origin, image, upstream, manifest } = await withSigned(t, 'none');
+  const file = await manifest('{unsigned: allowed}');
+  const day = 86_400_000;
+  const at = (n: number) => ({ now: Date.parse('2026-11-21T08:00:00Z') + n * day });
+  const argv = ['pull', '-f', file, '--key', j.key.key];
+  assert.equal((await j.run([...argv, '-o', j.path('day1')], at(0))).code, 0);
+  assert.equal((await j.load(j.path('day1'))).code, 0);
+  await signUpstream(origin, image, upstream, 'legacy');
+  assert.equal((await j.run(['lock', '-f', file, '--update'], at(1))).code, 0);
+  assert.equal((await j.run([...argv, '-o', j.path('day2')], at(1))).code, 0);
+  assert.ok(statementOf(j.path('day2')).sequence > statementOf(j.path('day1')).sequence);
+  const loaded = await j.load(j.path('day2'));
+  assert.equal(loaded.code, 0, loaded.stderr);
 });

@@ -13,6 +13,12 @@ import { trustAddCommand, trustInitCommand, trustRemoveCommand, trustShowCommand
 import { trustRotateCommand } from './trust-rotate.ts';
 import { verifyCommand } from './verify.ts';
 
+/** What the commands below one word have in common. */
+export const NOUNS: Readonly<Record<string, string>> = {
+  keys: 'key pairs to sign bundles with',
+  trust: 'whom this machine trusts',
+};
+
 /** In the order of the story. */
 export const COMMANDS: readonly CommandDefinition[] = [
   lockCommand,

@@ -1,3 +1,4 @@
+import { BundleError } from '../../core/errors.ts';
 import type { CommandDefinition } from '../command.ts';
 import { printJson } from '../render/failure.ts';
 
@@ -5,6 +6,10 @@ export const keysGenerateCommand: CommandDefinition = {
   usage: 'keys generate',
   describe: 'make a key pair to sign bundles with (cosign can use it too)',
   options: ['output', 'key-password-file'],
+  describes: {
+    output: 'the two files without their endings: release makes release.key and release.pub (default: bundle)',
+    'key-password-file': "file with the new key's password (or BUNDLE_KEY_PASSWORD, COSIGN_PASSWORD, or a prompt)",
+  },
   examples: [
     [
       '$0 keys generate -o release',
@@ -16,6 +21,10 @@ export const keysGenerateCommand: CommandDefinition = {
     const { readNewPassword } = await import('../../sign/password.ts');
     const { terminalPrompt } = await import('../../sign/password-prompt.ts');
     const prefix = args.output ?? 'bundle';
+    if (prefix === '-')
+      throw new BundleError('E_USAGE', 'keys generate -o -: a private key is never printed', {
+        hint: 'name the files: -o release makes release.key and release.pub',
+      });
     const prompt = terminalPrompt(process.stdin, process.stderr);
     const password = await readNewPassword(context.fs, { passwordFile: args['key-password-file'], env: context.env, prompt });
     const made = await generateKeyPair(context.fs, prefix, password);

@@ -5,6 +5,7 @@ import type { Context } from '../context.ts';
 import { type Args, GATE, NETWORK, NODES } from '../options.ts';
 import { clientFor, DEFAULT_STATE, plural, policiesFor, trustFor } from '../ports.ts';
 import { formatBytes } from '../render/bytes.ts';
+import { type UpstreamCounts, upstreamCounts, upstreamText } from '../render/evidence.ts';
 import { printJson } from '../render/failure.ts';
 import { createProgress } from '../render/progress.ts';
 import { type MirrorsOutcome, mirrorsAfterLoad } from './mirrors.ts';
@@ -86,14 +87,15 @@ export const loadCommand: CommandDefinition = {
         }
       }
       progress.end();
+      const upstream = upstreamCounts(bundle);
       const mirrors = args['skip-mirrors']
         ? undefined
         : await mirrorsAfterLoad(args, context, bundle, targets).catch((error: unknown) => {
             // The load is done and stays done: it is reported also when the mirrors are what failed.
-            if (!args.json) print(results, undefined, args, context);
+            if (!args.json) print(results, undefined, upstream, args, context);
             throw afterLoad(error, results);
           });
-      print(results, mirrors, args, context);
+      print(results, mirrors, upstream, args, context);
       return 0;
     } finally {
       progress.end();
@@ -132,9 +134,19 @@ function signaturesText({ outcome, evidence: { places, written } }: LoadResult):
   return `signatures: ${plural(written, 'place')} written${written === places ? '' : `, ${places - written} as they should be`}`;
 }
 
-function print(results: readonly LoadResult[], mirrors: MirrorsOutcome | undefined, args: Args, context: Context): void {
+function print(
+  results: readonly LoadResult[],
+  mirrors: MirrorsOutcome | undefined,
+  upstream: UpstreamCounts | undefined,
+  args: Args,
+  context: Context,
+): void {
   if (args.json) {
-    printJson(context, { targets: plain(results), ...(mirrors === undefined ? {} : { mirrors }) });
+    printJson(context, {
+      targets: plain(results),
+      ...(upstream === undefined ? {} : { upstream }),
+      ...(mirrors === undefined ? {} : { mirrors }),
+    });
     return;
   }
   for (const r of results) {
@@ -153,5 +165,6 @@ function print(results: readonly LoadResult[], mirrors: MirrorsOutcome | undefin
       );
     if (r.receipt !== undefined) context.stdout(`  receipt: ${r.receipt}\n`);
   }
+  if (upstream !== undefined) context.stdout(`${upstreamText(upstream)}\n`);
   if (mirrors !== undefined) context.stdout(`${mirrors.summary}\n`);
 }

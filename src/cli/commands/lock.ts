@@ -13,6 +13,9 @@ export const lockCommand: CommandDefinition = {
   usage: 'lock',
   describe: 'resolve every tag of the manifest to a digest and write manifests/<name>.lock.json',
   options: ['file', 'update', 'check', 'source-mirror', ...NETWORK],
+  describes: {
+    check: 'only say which tags moved (exit 11), writing nothing; signatures are not looked at, which --update does',
+  },
   examples: [
     ['$0 lock', 'resolve what is not locked yet'],
     ['$0 lock --update', 'ask again for every tag, and for signatures'],
@@ -62,6 +65,8 @@ function printMoved(all: readonly Moved[], project: Project, context: Context): 
       ? `nothing moved: ${plural(project.manifest.images.length, 'reference')}\n`
       : `${plural(moved, 'reference')} moved; "bundle lock --update" takes them over\n`,
   );
+  // One HEAD for each tag can't tell, and a signature that upstream adds moves none.
+  context.stdout('signatures were not looked at: "bundle lock --update" asks for them\n');
 }
 
 async function makeAndWrite(args: Args, context: Context, client: Client, project: Project): Promise<number> {

@@ -1,5 +1,4 @@
-import { dirname } from 'node:path';
-import { BundleError } from '../../core/errors.ts';
+import { BundleError, diskError } from '../../core/errors.ts';
 import { parseOrigin, parseReference } from '../../core/reference.ts';
 import type { PolicyFiles, PolicyRequest } from '../../policy/policy-request.ts';
 import type { PublicKey } from '../../sign/public-key.ts';
@@ -8,7 +7,8 @@ import type { CommandDefinition } from '../command.ts';
 import type { Context } from '../context.ts';
 import { namedRegistries } from '../named-registries.ts';
 import type { Args } from '../options.ts';
-import { trustFor } from '../ports.ts';
+import type { PolicyPlace } from '../policy-output.ts';
+import { DEFAULT_TRUST, trustFor } from '../ports.ts';
 import { printJson } from '../render/failure.ts';
 
 type Make = (request: PolicyRequest) => PolicyFiles;
@@ -26,7 +26,15 @@ export const policyCommand: CommandDefinition = {
   describe:
     'print what makes a cluster accept only what came through: our keys, the names at the registry, the settings of an air gap',
   positionals: { consumer: { type: 'string', demandOption: true, choices: Object.keys(CONSUMERS), describe: 'who shall check' } },
-  options: ['key', 'trust', 'endpoint', 'registry', 'plain-http', 'origin', 'bundle', 'namespace', 'output'],
+  options: ['key', 'trust', 'endpoint', 'registry', 'plain-http', 'origin', 'bundle', 'namespace', 'output', 'force'],
+  describes: {
+    key: 'public key (.pub) whose signatures count; repeatable',
+    trust: 'directory of public keys, or one, whose signatures count; repeatable (default: /etc/bundle/trust)',
+    registry: 'registry as pods and nodes name it, host[:port][/path]; repeatable',
+    endpoint: 'URL of the registry as pods and nodes name it, such as https://node-1:5000; repeatable',
+    output: 'file to write, for podman a folder; "-" is standard output (default)',
+    force: 'replace files of -o that are there and differ',
+  },
   examples: [
     ['$0 policy kyverno --key release.pub --endpoint https://node-1:5000 --bundle lumen', 'check signatures of pods'],
     ['$0 policy gatekeeper --endpoint https://192.168.2.2:5000 --namespace lumen --namespace default', 'allow one registry'],
@@ -41,10 +49,12 @@ export const policyCommand: CommandDefinition = {
     const make = await (CONSUMERS[consumer] as () => Promise<Make>)();
     const files = make(normalizeRequest(await requestFrom(args, context, consumer)));
     const where = args.output === undefined || args.output === '-' ? undefined : args.output;
-    const written = where === undefined ? [] : await write(context, where, files);
+    const places = where === undefined ? [] : placesOf(where, files);
+    const { writePolicy } = await import('../policy-output.ts');
+    const written = await writePolicy(context.fs, places, args.force ?? false);
     if (args.json) printJson(context, { consumer, files: Object.fromEntries(files.map((f) => [f.name, f.text])), written });
     else if (where === undefined) context.stdout(files.map((file) => heading(file.name, files) + file.text).join(''));
-    else context.stdout(written.map((path) => `${path}\n`).join(''));
+    else context.stdout(places.map(({ path }) => (written.includes(path) ? `${path}\n` : `${path} is up to date\n`)).join(''));
     return 0;
   },
 };
@@ -53,17 +63,8 @@ export const policyCommand: CommandDefinition = {
 const heading = (name: string, files: PolicyFiles): string => (files.length === 1 ? '' : `# ${name}\n`);
 
 /** One file goes where -o says; several go below it. */
-async function write(context: Context, where: string, files: PolicyFiles): Promise<string[]> {
-  const { writeFileDurable } = await import('../../files/durable-write.ts');
-  const paths: string[] = [];
-  for (const file of files) {
-    const path = files.length === 1 ? where : `${where.replace(/\/+$/, '')}/${file.name}`;
-    await context.fs.mkdir(dirname(path));
-    await writeFileDurable(context.fs, path, Buffer.from(file.text), 0o644);
-    paths.push(path);
-  }
-  return paths;
-}
+const placesOf = (where: string, files: PolicyFiles): PolicyPlace[] =>
+  files.map(({ name, text }) => ({ path: files.length === 1 ? where : `${where.replace(/\/+$/, '')}/${name}`, text }));
 
 async function requestFrom(args: Args, context: Context, consumer: string): Promise<PolicyRequest> {
   const trust = await trustNamed(args, context, consumer);
@@ -78,12 +79,30 @@ async function requestFrom(args: Args, context: Context, consumer: string): Prom
   };
 }
 
-/** --key and --trust add up here; Gatekeeper needs neither, unless a bundle's names are to be believed. @throws BundleError E_TRUST_FILE */
+/** --key and --trust add up here; Gatekeeper needs neither, unless a bundle's names are to be believed. @throws BundleError E_USAGE, E_TRUST_FILE */
 async function trustNamed(args: Args, context: Context, consumer: string): Promise<Trust | undefined> {
-  const trust = [...(args.key ?? []), ...(args.trust ?? [])];
   if (consumer === 'gatekeeper' && args.bundle === undefined) return undefined;
-  const found = await trustFor({ ...args, ...(trust.length === 0 ? {} : { trust }) }, context);
+  const named = [...(args.key ?? []), ...(args.trust ?? [])];
+  if (named.length === 0 && (await context.fs.stat(DEFAULT_TRUST)) === undefined) {
+    const purpose = args.bundle === undefined ? 'signatures' : 'the bundle and signatures';
+    throw new BundleError('E_USAGE', `policy ${consumer}: no public key to check ${purpose} with`, {
+      hint: `add --key release.pub, or --trust DIR; there is no ${DEFAULT_TRUST}`,
+    });
+  }
+  for (const path of args.key ?? []) await requirePublicKey(path, context);
+  const found = await trustFor({ ...args, ...(named.length === 0 ? {} : { trust: named }) }, context);
   return found === 'insecure-skip' ? undefined : found;
+}
+
+/** The same flag names the private key everywhere else. @throws BundleError E_TRUST_FILE */
+async function requirePublicKey(path: string, context: Context): Promise<void> {
+  const stat = await context.fs.stat(path).catch((error: unknown) => {
+    throw diskError(error, `reading --key ${path}`);
+  });
+  if (stat !== undefined) return;
+  throw new BundleError('E_TRUST_FILE', `--key ${path}: no such file`, {
+    hint: 'give the public key of who signs, such as the release.pub of "bundle keys generate -o release"',
+  });
 }
 
 /** Revoked and expired keys stay out; one that is bound to bundles counts for those, or for all when no bundle is named. */

@@ -46,8 +46,9 @@ export const pullCommand: CommandDefinition = {
     const { createManifestReader } = await import('../../lock/resolve.ts');
     const client = await clientFor(args, context);
     const progress = createProgress(args, context);
+    const done = new AbortController();
     try {
-      const keys = signingKeysFor(args, context);
+      const keys = signingKeysFor(args, context, AbortSignal.any([context.signal, done.signal]));
       if (context.stderrIsTerminal)
         await keys; // somebody may be typing the password
       else keys.catch(() => undefined); // thrown by whoever waits for them
@@ -81,6 +82,7 @@ export const pullCommand: CommandDefinition = {
       print(result, client.requests, args, context);
       return 0;
     } finally {
+      done.abort(); // a program that was asked for its key, or to sign, when something else failed
       progress.end();
       await client.close();
     }
@@ -157,14 +159,16 @@ function print(result: PullResult, requests: number, args: Args, context: Contex
   context.stdout(signaturesLine(result));
 }
 
-/** What was found of upstream's signatures, and how many are ours; parts that are zero are left out. */
-function signaturesLine({ upstream, signed }: PullResult): string {
+/** What was found of upstream's signatures, where somebody asked or there are some, and how many are ours; parts that are zero are left out. */
+function signaturesLine({ upstream, evidence, signed }: PullResult): string {
   const { verified, unsignedAllowed, notAsked } = upstream;
   const found = [
     [verified, 'verified'],
     [unsignedAllowed, 'allowed unsigned'],
     [notAsked, 'not asked'],
   ].flatMap(([count, what]) => (count === 0 ? [] : [`${count} ${what}`]));
-  const ours = signed === 0 ? '' : `; ours on ${plural(signed, 'manifest')}`;
-  return `  signatures: upstream's ${found.join(', ')}${ours}\n`;
+  const theirs = verified + unsignedAllowed + evidence === 0 ? [] : [`upstream's ${found.join(', ')}`];
+  const ours = signed === 0 ? [] : [`ours on ${plural(signed, 'manifest')}`];
+  const parts = [...theirs, ...ours];
+  return parts.length === 0 ? '' : `  signatures: ${parts.join('; ')}\n`;
 }

@@ -1,5 +1,6 @@
 import { BundleError } from '../../core/errors.ts';
 import type { Approval } from '../../pull/approve.ts';
+import type { Trust } from '../../sign/trust.ts';
 import type { SignatureFile } from '../../sign/verify-statement.ts';
 import { type CommandDefinition, numberFlag } from '../command.ts';
 import type { Context } from '../context.ts';
@@ -26,9 +27,15 @@ export const signCommand: CommandDefinition = {
         hint: 'say --key FILE, or --signature FILE for one made elsewhere',
       });
     }
+    if (args.output === '-') {
+      throw new BundleError('E_USAGE', 'sign writes files, <keyid>.sigstore.json: it wants a directory, not standard output', {
+        hint: '-o . writes them here',
+      });
+    }
     const { approve } = await import('../../pull/approve.ts');
     // Only what is said: the trust of this machine is not what the other side has.
-    const trust = args.trust === undefined ? undefined : await trustFor(args, context);
+    const given = args.trust === undefined ? undefined : await trustFor(args, context);
+    const trust = given === 'insecure-skip' ? undefined : given;
     const keys = await signingKeysFor(args, context);
     const progress = createProgress(args, context);
     try {
@@ -37,7 +44,7 @@ export const signCommand: CommandDefinition = {
           directory: String(args.bundle),
           keys,
           signatures: await readSignatures(args, context),
-          trust: trust === 'insecure-skip' ? undefined : trust,
+          trust,
           now: context.now(),
           name: args.name,
           generation: numberFlag(args, 'generation', 1, Number.MAX_SAFE_INTEGER),
@@ -48,7 +55,7 @@ export const signCommand: CommandDefinition = {
         { fs: context.fs, report: progress.report, signal: context.signal },
       );
       progress.end();
-      print(approval, trust === 'insecure-skip' ? undefined : trust?.threshold, args, context);
+      await print(approval, trust, args, context);
       return 0;
     } finally {
       progress.end();
@@ -70,7 +77,13 @@ async function readSignatures(args: Args, context: Context): Promise<SignatureFi
   return files;
 }
 
-function print({ verified, added, present, count }: Approval, threshold: number | undefined, args: Args, context: Context): void {
+async function print(
+  { verified, added, present, count }: Approval,
+  trust: Trust | undefined,
+  args: Args,
+  context: Context,
+): Promise<void> {
+  const threshold = trust?.threshold;
   const { generation } = verified;
   const { name, sequence, created, expires, contents, blobs } = generation.statement.predicate;
   const bytes = blobs.reduce((sum, blob) => sum + blob.size, 0);
@@ -83,6 +96,12 @@ function print({ verified, added, present, count }: Approval, threshold: number 
     printJson(context, { ...what, checked, added, present, signers, threshold, output, dryRun: args['dry-run'] ?? false });
     return;
   }
+  const { keyLabel } = await import('../../sign/trust-key.ts');
+  const named = new Map(trust?.keys.map((key) => [key.keyid, key]));
+  const label = (keyid: string): string => {
+    const key = named.get(keyid);
+    return key?.name === undefined ? keyid : keyLabel(key);
+  };
   context.stdout(`${name}, generation ${sequence} of ${created}${expires === undefined ? '' : `, expires ${expires}`}\n`);
   context.stdout(`  statement ${statement}\n`);
   context.stdout(
@@ -92,13 +111,13 @@ function print({ verified, added, present, count }: Approval, threshold: number 
   if (args['dry-run']) context.stdout('  not signed (--dry-run)\n');
   else {
     const where = output === undefined ? '' : `, in ${output}: the bundle was not changed`;
-    for (const keyid of added) context.stdout(`  signed by ${keyid}${where}\n`);
-    for (const keyid of present) context.stdout(`  ${keyid} had signed it already\n`);
+    for (const keyid of added) context.stdout(`  signed by ${label(keyid)}${where}\n`);
+    for (const keyid of present) context.stdout(`  ${label(keyid)} had signed it already\n`);
   }
   if (count !== undefined && threshold !== undefined) {
     const missing = threshold - count.signers.length;
-    const more = missing > 0 ? `, ${plural(missing, 'more is', 'more are')} needed` : ': enough';
-    context.stdout(`  ${count.signers.length} of ${threshold} signatures that count${more}\n`);
+    const more = missing > 0 ? `${plural(missing, 'more is', 'more are')} missing` : 'enough';
+    context.stdout(`  ${plural(count.signers.length, 'signature counts', 'signatures count')}, ${threshold} needed: ${more}\n`);
     for (const { reason } of count.refused.slice(0, 3)) context.stdout(`  not counted: ${reason}\n`);
   }
 }

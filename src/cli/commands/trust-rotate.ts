@@ -43,6 +43,8 @@ export const trustRotateCommand: CommandDefinition = {
         },
       );
     }
+    if (args.output === '-' && args.json)
+      throw new BundleError('E_USAGE', '--json and "-o -" both want standard output', { hint: 'give -o FILE with --json' });
     if (args.sign !== undefined) return sign(args.sign, args, context);
     if (args.dir === undefined) throw new BundleError('E_USAGE', 'which trust? Name its directory');
     return making ? make(String(args.dir), args, context) : apply(String(args.dir), args, context);
@@ -54,35 +56,52 @@ async function make(directory: string, args: Args, context: Context): Promise<nu
   const { changedTrust } = await import('../../sign/trust-change.ts');
   const { makeRotation } = await import('../../sign/rotation.ts');
   const { requireRotatable } = await import('../../sign/rotation-check.ts');
-  const { withSignaturesThere, writeRotation } = await import('../../sign/rotation-file.ts');
-  const { printRotation } = await import('../render/trust.ts');
+  const { withSignaturesThere } = await import('../../sign/rotation-file.ts');
   const now = await timeFor(args, context);
   const from = await readTrustDocument(context.fs, directory);
-  const add = await keysToAdd(args.add ?? [], args, context);
+  const add = await keysToAdd(args.add ?? [], args, context, now);
   const revoke = args.revoke ?? false;
   const to = changedTrust(from, { add, remove: args.remove ?? [], revoke, threshold: thresholdOf(args) }, now);
   if (to === from) throw new BundleError('E_USAGE', 'the trust says all that already: there is nothing to rotate');
   const path = args.output ?? `rotation-${to.version}.json`;
   const made = makeRotation(from, to);
   requireRotatable(made, now);
-  const rotation = await withOwnSignatures(await withSignaturesThere(context.fs, path, made), now, args, context);
-  if (!args['dry-run']) await writeRotation(context.fs, path, rotation);
-  await printRotation(rotation, now, args, context, { path });
+  const start = path === '-' ? made : await withSignaturesThere(context.fs, path, made);
+  const signed = await withOwnSignatures(start, now, args, context);
+  await hand(signed, path, true, now, args, context);
   return 0;
 }
 
 async function sign(path: string, args: Args, context: Context): Promise<number> {
-  const { readRotation, writeRotation } = await import('../../sign/rotation-file.ts');
+  const { readRotation } = await import('../../sign/rotation-file.ts');
   if (args.key === undefined) throw new BundleError('E_USAGE', 'no key to sign the rotation with', { hint: 'say --key FILE' });
-  const { printRotation } = await import('../render/trust.ts');
   const now = await timeFor(args, context);
   const rotation = await readRotation(context.fs, path);
   if (args.dir !== undefined) await requireStartsHere(rotation, String(args.dir), context);
   const signed = await withOwnSignatures(rotation, now, args, context);
   const output = args.output ?? path;
-  if (!args['dry-run'] && (signed !== rotation || output !== path)) await writeRotation(context.fs, output, signed);
-  await printRotation(signed, now, args, context, { path: output });
+  await hand(signed, output, signed.added.length > 0 || output !== path, now, args, context);
   return 0;
+}
+
+type Signed = Readonly<{ rotation: Rotation; added: readonly string[]; present: readonly string[] }>;
+
+/** Writes the file, unless it says all that already, and tells about it. @param path "-": standard output */
+async function hand(
+  { rotation, added, present }: Signed,
+  path: string,
+  differs: boolean,
+  now: number,
+  args: Args,
+  context: Context,
+): Promise<void> {
+  const { writeRotation } = await import('../../sign/rotation-file.ts');
+  const { encodeRotation } = await import('../../sign/rotation.ts');
+  const { printRotation } = await import('../render/trust.ts');
+  const dryRun = args['dry-run'] ?? false;
+  if (!dryRun && path === '-') context.stdout(Buffer.from(encodeRotation(rotation)).toString('utf8'));
+  else if (!dryRun && differs) await writeRotation(context.fs, path, rotation);
+  await printRotation(rotation, now, args, context, { path, made: { added, present, dryRun } });
 }
 
 async function requireStartsHere(rotation: Rotation, directory: string, context: Context): Promise<void> {
@@ -99,11 +118,16 @@ async function requireStartsHere(rotation: Rotation, directory: string, context:
   );
 }
 
-async function withOwnSignatures(rotation: Rotation, now: number, args: Args, context: Context): Promise<Rotation> {
+async function withOwnSignatures(given: Rotation, now: number, args: Args, context: Context): Promise<Signed> {
   const { signRotation } = await import('../../sign/rotation-check.ts');
-  let signed = rotation;
-  for (const key of await signingKeysFor(args, context)) signed = await signRotation(signed, key, now);
-  return signed;
+  let rotation = given;
+  const [added, present]: [string[], string[]] = [[], []];
+  for (const key of await signingKeysFor(args, context)) {
+    const signed = await signRotation(rotation, key, now);
+    (signed === rotation ? present : added).push(key.publicKey.keyid);
+    rotation = signed;
+  }
+  return { rotation, added, present };
 }
 
 async function apply(directory: string, args: Args, context: Context): Promise<number> {
@@ -122,7 +146,7 @@ async function apply(directory: string, args: Args, context: Context): Promise<n
     ({ before, after } = await changeTrust(context.fs, directory, 'bundle trust rotate', (current) =>
       followRotations(current, rotations, now),
     ));
-  if (!args.json && after === before) context.stdout('nothing to do: this rotation is in force\n');
-  printTrust(after, now, args, context, trustDifference(before, after));
+  const change = { made: after !== before, dryRun: args['dry-run'] ?? false, lines: trustDifference(before, after) };
+  printTrust(after, now, args, context, change);
   return 0;
 }

@@ -16,7 +16,7 @@ export const trustInitCommand: CommandDefinition = {
   usage: 'trust init <dir>',
   describe: 'say whom this machine trusts: names, keys and how many must sign',
   positionals: dir,
-  options: ['add', 'threshold', 'state'],
+  options: ['add', 'threshold', 'from', 'until', 'for-bundle', 'state'],
   examples: [
     [
       '$0 trust init /etc/bundle/trust --add anna=anna.pub --add ben=ben.pub --threshold 2',
@@ -26,18 +26,18 @@ export const trustInitCommand: CommandDefinition = {
   async run(args, context) {
     const { firstTrust } = await import('../../sign/trust-change.ts');
     const { createTrust } = await import('../../sign/trust-store.ts');
-    const add = await keysToAdd(args.add ?? [], args, context);
+    const now = await timeFor(args, context);
+    const add = await keysToAdd(args.add ?? [], args, context, now);
     if (add.length === 0) throw new BundleError('E_USAGE', 'no key to trust', { hint: 'name each one: --add anna=anna.pub' });
     const threshold = thresholdOf(args);
     if (threshold === undefined && add.length > 1)
       throw new BundleError('E_USAGE', `how many of the ${add.length} keys must sign?`, {
         hint: 'say --threshold 2, for example',
       });
-    const now = await timeFor(args, context);
     const { printTrust } = await import('../render/trust.ts');
     const document = firstTrust(add, threshold ?? 1, now);
     await createTrust(context.fs, String(args.dir), document);
-    printTrust(document, now, args, context, []);
+    printTrust(document, now, args, context, { made: true, dryRun: false, lines: [] });
     return 0;
   },
 };
@@ -77,15 +77,16 @@ async function showRotation(path: string, now: number, args: Args, context: Cont
 
 export const trustAddCommand: CommandDefinition = {
   usage: 'trust add <dir> <keys..>',
-  describe: 'trust one more key on this machine, on the word of its administrator',
+  describe: 'trust one more key on this machine, or a known one on other terms, on the word of its administrator',
   positionals: { ...dir, keys: { type: 'string', array: true, demandOption: true, describe: 'NAME=FILE.pub' } },
   options: ['from', 'until', 'for-bundle', 'threshold', 'state'],
   examples: [
     ['$0 trust add /etc/bundle/trust carla=carla.pub --until 2027-12-31', 'got from Carla by another way than the medium'],
     ['$0 trust add /etc/bundle/trust lab=lab.pub --for-bundle lab', 'counts for the bundle "lab" alone'],
+    ['$0 trust add /etc/bundle/trust carla=carla.pub', 'carla is there: without limits from now on'],
   ],
   async run(args, context) {
-    const add = await keysToAdd(args.keys as string[], args, context);
+    const add = await keysToAdd(args.keys as string[], args, context, await timeFor(args, context));
     return change(args, context, { add, remove: [], revoke: false });
   },
 };
@@ -115,6 +116,6 @@ async function change(args: Args, context: Context, wanted: Change): Promise<num
     context.stderr(
       'changed on this machine alone, on your word: rotations that others sign for its old trust no longer apply here\n',
     );
-  printTrust(after, now, args, context, trustDifference(before, after));
+  printTrust(after, now, args, context, { made: after !== before, dryRun: false, lines: trustDifference(before, after) });
   return 0;
 }

@@ -7,7 +7,7 @@ import type { Context } from '../context.ts';
 import { type Args, GATE } from '../options.ts';
 import { DEFAULT_STATE, plural, policiesFor, trustFor } from '../ports.ts';
 import { formatBytes } from '../render/bytes.ts';
-import { evidenceText } from '../render/evidence.ts';
+import { evidenceText, keyNames, type NameOfKey, upstreamCounts, upstreamText } from '../render/evidence.ts';
 import { printJson } from '../render/failure.ts';
 import { createProgress } from '../render/progress.ts';
 
@@ -53,7 +53,7 @@ export const verifyCommand: CommandDefinition = {
     const deep = args.deep ? await deepFor(verified, trust, now) : undefined;
     progress.end();
     const leftovers = verified.unlisted.filter((digest) => !listed.has(digest));
-    print(verified, { older, leftovers, deep }, args, context);
+    print(verified, { older, leftovers, deep, nameOf: keyNames(trust) }, args, context);
     return 0;
   },
 };
@@ -70,11 +70,13 @@ type Beside = Readonly<{
   older: readonly number[];
   leftovers: readonly string[];
   deep: readonly DeepContent[] | undefined;
+  nameOf: NameOfKey;
 }>;
 
-function print(verified: VerifiedBundle, { older, leftovers, deep }: Beside, args: Args, context: Context): void {
+function print(verified: VerifiedBundle, { older, leftovers, deep, nameOf }: Beside, args: Args, context: Context): void {
   const { generation, signers, unlisted, warnings } = verified;
   const { predicate } = generation.statement;
+  const upstream = upstreamCounts(verified);
   const bytes = predicate.blobs.reduce((sum, b) => sum + b.size, 0);
   for (const warning of warnings) context.stderr(`warning: ${warning}\n`);
   if (args.json) {
@@ -93,16 +95,18 @@ function print(verified: VerifiedBundle, { older, leftovers, deep }: Beside, arg
       unlisted,
       leftovers,
       warnings,
+      ...(upstream === undefined ? {} : { upstream }),
       ...(deep === undefined ? {} : { evidence: deep }),
     });
     return;
   }
-  const by = signers.length === 0 ? 'SIGNATURES NOT CHECKED' : `signed by ${signers.map((s) => s.slice(0, 12)).join(', ')}`;
+  const by = signers.length === 0 ? 'SIGNATURES NOT CHECKED' : `signed by ${signers.map(nameOf).join(', ')}`;
   context.stdout(`${predicate.name}, generation ${predicate.sequence} of ${predicate.created}: ${by}\n`);
   context.stdout(
     `  ${plural(predicate.contents.length, 'reference')}, ${plural(predicate.blobs.length, 'blob')}, ${formatBytes(bytes)}: complete, every byte is right\n`,
   );
+  if (upstream !== undefined) context.stdout(`  ${upstreamText(upstream)}\n`);
   if (older.length > 0) context.stdout(`  older generations are right too: ${older.join(', ')}\n`);
   if (leftovers.length > 0) context.stdout(`  ${plural(leftovers.length, 'blob')} not listed in it (left over): never pushed\n`);
-  if (deep !== undefined) context.stdout(`\n${evidenceText(deep)}`);
+  if (deep !== undefined) context.stdout(`\n${evidenceText(deep, nameOf)}`);
 }

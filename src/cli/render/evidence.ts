@@ -1,15 +1,39 @@
 import type { DeepContent } from '../../bundle/deep-evidence.ts';
-import type { EvidenceDescription } from '../../upstream/describe-evidence.ts';
+import type { VerifiedBundle } from '../../bundle/verify.ts';
+import type { Trust } from '../../sign/trust.ts';
+import { keyLabel } from '../../sign/trust-key.ts';
 import type { Verdict } from '../../upstream/verdict.ts';
 
-/** For people: per image, by whom of ours it is signed, what upstream's signatures are worth here, and everything that there is. */
-export const evidenceText = (contents: readonly DeepContent[]): string => contents.map(contentText).join('\n');
+/** A keyid as people know it. */
+export type NameOfKey = (keyid: string) => string;
 
-function contentText({ ref, ours, upstream, atPull, evidence }: DeepContent): string {
+/** By the names that the trust document gives, else by the beginning of the keyid. */
+export function keyNames(trust: Trust | 'insecure-skip'): NameOfKey {
+  const known = new Map(trust === 'insecure-skip' ? [] : trust.keys.map((key) => [key.keyid, key]));
+  return (keyid) => keyLabel(known.get(keyid) ?? { keyid, name: undefined });
+}
+
+export type UpstreamCounts = Readonly<{ verified: number; unsignedAllowed: number; notCovered: number }>;
+
+/** How many images trust.yaml vouches for; undefined without one. */
+export function upstreamCounts({ upstream }: Pick<VerifiedBundle, 'upstream'>): UpstreamCounts | undefined {
+  if (upstream === undefined) return undefined;
+  const count = (result: Verdict['result']): number => [...upstream.verdicts.values()].filter((v) => v.result === result).length;
+  return { verified: count('verified'), unsignedAllowed: count('unsigned-allowed'), notCovered: count('not-asked') };
+}
+
+export const upstreamText = ({ verified, unsignedAllowed, notCovered }: UpstreamCounts): string =>
+  `trust.yaml: upstream's signatures of ${verified} verified, ${unsignedAllowed} may be unsigned, ${notCovered} not covered`;
+
+/** For people: per image, by whom of ours it is signed, what upstream's signatures are worth here, and everything that there is. */
+export const evidenceText = (contents: readonly DeepContent[], nameOf: NameOfKey): string =>
+  contents.map((content) => contentText(content, nameOf)).join('\n');
+
+function contentText({ ref, ours, upstream, atPull, evidence }: DeepContent, nameOf: NameOfKey): string {
   const lines = [ref];
   for (const { subject, keys } of ours)
     lines.push(
-      `  ${short(subject)}  ${keys.length === 0 ? 'NOT signed by a trusted key' : `signed by ${keys.map((k) => k.slice(0, 12)).join(', ')}`}`,
+      `  ${short(subject)}  ${keys.length === 0 ? 'NOT signed by a trusted key' : `signed by ${keys.map(nameOf).join(', ')}`}`,
     );
   lines.push(`  upstream: ${verdictText(upstream, atPull)}`);
   for (const item of evidence) lines.push(`    ${evidenceLine(item)}`);
@@ -40,13 +64,21 @@ function evidenceLine({
   artifactType,
   signedAt,
   fault,
-}: EvidenceDescription): string {
+  ours,
+}: DeepContent['evidence'][number]): string {
   const who =
     signer === undefined ? undefined : 'issuer' in signer ? `${signer.identity} (${signer.issuer})` : keyText(signer.key);
-  const parts = [format, `of ${short(subject)}`, who, predicateType ?? artifactType, signedAt, fault && `UNREADABLE: ${fault}`];
+  const parts = [
+    ours ? 'OURS' : undefined,
+    format,
+    `of ${short(subject)}`,
+    who,
+    predicateType ?? artifactType,
+    signedAt,
+    fault && `UNREADABLE: ${fault}`,
+  ];
   return `${short(digest)}  ${parts.filter((part) => part !== undefined).join('  ')}`;
 }
 
-/** The hint is what the signature says of itself: base64 of a key's SHA-256, as cosign writes it. */
-const keyText = (hint: string | undefined): string =>
-  hint === undefined ? 'a key' : `key ${Buffer.from(hint, 'base64').toString('hex').slice(0, 12)}`;
+/** What the signature says of itself. */
+const keyText = (keyid: string | undefined): string => (keyid === undefined ? 'a key' : `key ${keyid.slice(0, 12)}`);

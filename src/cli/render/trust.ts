@@ -1,10 +1,11 @@
 import { type Digest, hexOf } from '../../core/digest.ts';
+import { byteOrder } from '../../core/json.ts';
 import { shortKeyid } from '../../sign/public-key.ts';
 import type { Rotation } from '../../sign/rotation.ts';
 import { type RotationStatus, rotationStatus } from '../../sign/rotation-check.ts';
 import { describeTerms, trustDifference } from '../../sign/trust-change.ts';
 import { type TrustDocument, trustedKeysOf, trustFingerprint } from '../../sign/trust-document.ts';
-import { countingKeyids, whyNotCounted } from '../../sign/trust-key.ts';
+import { countingKeyids, keyLabel, whyNotCounted } from '../../sign/trust-key.ts';
 import type { Context } from '../context.ts';
 import type { Args } from '../options.ts';
 import { plural } from '../ports.ts';
@@ -25,7 +26,10 @@ function trustTable(document: TrustDocument, now: number): string {
       why === undefined ? ['counts', describeTerms(key)].filter((text) => text !== '').join(', ') : `does not count: ${why}`;
     return `  ${key.name.padEnd(width)}  ${shortKeyid(key.keyid)}  ${counts}\n`;
   });
-  const most = `${document.threshold} of ${plural(document.keys.length, 'key')} must sign`;
+  const all = document.keys.length;
+  const counting = document.keys.filter((key) => state(key, now) === undefined).length;
+  const of = counting === all ? plural(all, 'key') : `the ${plural(counting, 'key that counts', 'keys that count')}`;
+  const most = `${document.threshold} of ${of} must sign${counting === all ? '' : ` (${all} are listed)`}`;
   const shown = `  fingerprint ${spoken(trustFingerprint(document))}\n`;
   return `version ${document.version}: ${most}\n${lines.join('')}${shortage(document, now)}${shown}`;
 }
@@ -48,36 +52,57 @@ const trustJson = (document: TrustDocument, now: number): Readonly<Record<string
   }),
 });
 
-function rotationSigned({ old, new: next, refused }: RotationStatus): string {
-  const side = (whose: string, { signers, threshold }: RotationStatus['old']): string =>
-    `  ${signers.length} of ${threshold} signatures by ${whose}${signers.length >= threshold ? '' : ': more are needed'}\n`;
+function rotationSigned({ old, new: next, refused }: RotationStatus, label: Label): string {
+  const side = (whose: string, { signers, threshold }: RotationStatus['old']): string => {
+    const missing = threshold - signers.length;
+    const more = missing > 0 ? `: ${plural(missing, 'more is', 'more are')} needed` : '';
+    return `  ${whose}: ${threshold} needed, signed: ${signers.map(label).sort(byteOrder).join(', ') || 'nobody'}${more}\n`;
+  };
   const others = refused.map((item) => `  not counted: ${item.reason}\n`).join('');
   return side('the keys trusted before it', old) + side('the keys it leads to', next) + others;
 }
 
-/** `changes` undefined: nothing was to be changed. */
-export function printTrust(
-  document: TrustDocument,
-  now: number,
-  args: Args,
-  context: Context,
-  changes?: readonly string[],
-): void {
+type Label = (keyid: string) => string;
+
+/** By the names that both sides have. */
+function labelsOf({ from, to }: Rotation): Label {
+  const known = new Map([...from.keys, ...to.keys].map((key) => [key.keyid, key]));
+  return (keyid) => keyLabel(known.get(keyid) ?? { keyid });
+}
+
+/** What a command did to the trust. `made` false: it was so already. `lines`: what differs. */
+export type ChangeMade = Readonly<{ made: boolean; dryRun: boolean; lines: readonly string[] }>;
+
+function outcome(version: number, { made, dryRun }: ChangeMade): string {
+  if (!made) return `nothing to do: version ${version}, which is in force, says all that\n`;
+  return dryRun ? `version ${version} would be in force; nothing was written\n` : `version ${version} is in force now\n`;
+}
+
+/** `change` undefined: nothing was to be changed. */
+export function printTrust(document: TrustDocument, now: number, args: Args, context: Context, change?: ChangeMade): void {
   if (args.json) {
-    printJson(context, { ...trustJson(document, now), ...(changes === undefined ? {} : { changes }) });
+    const told = change === undefined ? {} : { changes: change.lines, dryRun: change.dryRun };
+    printJson(context, { ...trustJson(document, now), ...told });
     return;
   }
-  for (const line of changes ?? []) context.stdout(`${line}\n`);
+  if (change !== undefined) context.stdout(outcome(document.version, change));
+  for (const line of change?.lines ?? []) context.stdout(`${line}\n`);
   context.stdout(trustTable(document, now));
 }
 
-/** What a rotation file changes, and who has signed it. @throws BundleError E_SIGNATURE for a broken signature */
+/** keyids that signed a rotation just now, and those that had before. `dryRun`: nothing was written. */
+export type SigningMade = Readonly<{ added: readonly string[]; present: readonly string[]; dryRun: boolean }>;
+
+/**
+ * What a rotation file changes, and who has signed it. `path` "-": the file itself goes to standard output, so that this goes to standard error.
+ * @throws BundleError E_SIGNATURE for a broken signature
+ */
 export async function printRotation(
   rotation: Rotation,
   now: number,
   args: Args,
   context: Context,
-  { path }: Readonly<{ path: string }>,
+  { path, made }: Readonly<{ path: string; made?: SigningMade }>,
 ): Promise<void> {
   const { from, to } = rotation;
   const status = await rotationStatus(rotation, now);
@@ -85,11 +110,16 @@ export async function printRotation(
   const complete = [status.old, status.new].every(({ signers, threshold }) => signers.length >= threshold);
   if (args.json) {
     const start = { version: from.version, fingerprint: trustFingerprint(from) };
-    printJson(context, { path, from: start, to: trustJson(to, now), changes, signed: status, complete });
+    printJson(context, { path, from: start, to: trustJson(to, now), changes, signed: status, complete, ...made });
     return;
   }
-  context.stdout(`${path}: trust from version ${from.version} to ${to.version}\n`);
-  for (const line of changes) context.stdout(`  ${line}\n`);
-  context.stdout(rotationSigned(status));
-  context.stdout(trustTable(to, now));
+  const label = labelsOf(rotation);
+  const say = path === '-' ? context.stderr : context.stdout;
+  say(`${path === '-' ? 'rotation' : path}: trust from version ${from.version} to ${to.version}\n`);
+  for (const line of changes) say(`  ${line}\n`);
+  for (const keyid of made?.added ?? []) say(`  signed by ${label(keyid)}\n`);
+  for (const keyid of made?.present ?? []) say(`  ${label(keyid)} had signed it already\n`);
+  say(rotationSigned(status, label));
+  if (made?.dryRun) say('  nothing was written (--dry-run)\n');
+  say(trustTable(to, now));
 }

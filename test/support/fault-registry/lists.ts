@@ -99,6 +99,11 @@ export async function serveReferrers(x: Exchange, repository: string, subject: s
       const page = Number(x.query.get('page') ?? 0);
       return json(x, indexOf(invented(page * 10, 10)), link(`${x.path}?page=${page + 1}`), INDEX);
     }
+    case 'empty':
+      return json(x, indexOf([]), {}, INDEX);
+    case '404-unknown':
+      if (x.world.storage.manifest(repository, subject) === undefined) return sendError(x, 404, 'MANIFEST_UNKNOWN');
+      break;
     case 'many':
       return json(x, indexOf(invented(0, 100_000)), {}, INDEX);
   }

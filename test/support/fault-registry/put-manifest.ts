@@ -80,7 +80,7 @@ export async function putManifest(x: Exchange, repository: string, reference: st
   const subject = body?.subject?.digest;
   const told =
     switches.subjectHeader !== 'never' &&
-    (switches.referrers === 'api' || switches.referrers === 'unfiltered' || switches.subjectHeader === 'always');
+    (['api', 'unfiltered', 'empty', '404-unknown'].includes(switches.referrers) || switches.subjectHeader === 'always');
   send(x, 201, {
     location: `/v2/${repository}/manifests/${digest}`,
     'docker-content-digest': digest,

@@ -83,6 +83,8 @@ export type Switches = {
   referrers:
     | 'api'
     | 'unfiltered'
+    | 'empty' /* 200 and nothing in it, whatever there is */
+    | '404-unknown' /* for subjects that are not there; the specification wants an empty list */
     | '404-json'
     | '404-html'
     | '405'

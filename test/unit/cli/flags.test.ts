@@ -95,6 +95,14 @@ describe('the table of flags', () => {
     }
   });
 
+  test('a command describes flags that it has, and its words are not those of the table', () => {
+    for (const { usage, options, describes } of COMMANDS)
+      for (const [name, text] of Object.entries(describes ?? {})) {
+        assert.ok(options.includes(name as OptionName), `${usage}: ${name}`);
+        assert.notEqual(text, OPTIONS[name as OptionName].describe, `${usage}: ${name}`);
+      }
+  });
+
   test('no command has a flag twice, and none begins with "no-", which other tools read as its opposite', () => {
     for (const { usage, options } of COMMANDS) assert.equal(new Set(options).size, options.length, usage);
     for (const name of Object.keys(OPTIONS)) assert.doesNotMatch(name, /^no-/);

@@ -45,7 +45,8 @@ describe('the index of referrers under the fallback tag', () => {
   });
 
   it('takes the place of what is no index, and keeps the entries of an index of another type', () => {
-    const image = { mediaType: MEDIA_TYPE.ociManifest, bytes: Buffer.from('{"anything":1}') };
+    const manifest = { schemaVersion: 2, config: entry('config'), layers: [] };
+    const image = { mediaType: MEDIA_TYPE.ociManifest, bytes: Buffer.from(JSON.stringify(manifest)) };
     assert.deepEqual(read(mergeFallbackIndex(image, [entry('a')])).manifests, [entry('a')]);
     assert.equal(mergeFallbackIndex(image, []), undefined);
     const docker = index([entry('z')], {}, MEDIA_TYPE.dockerList);
@@ -59,6 +60,10 @@ describe('the index of referrers under the fallback tag', () => {
   it('that is broken or has no room is an error, never overwritten', () => {
     const broken = { mediaType: MEDIA_TYPE.ociIndex, bytes: Buffer.from('{"schemaVersion":2,"manifests":{}}') };
     throwsWith(() => mergeFallbackIndex(broken, [entry('a')]), 'E_OCI_MANIFEST');
+    const mistyped = { mediaType: MEDIA_TYPE.ociManifest, bytes: Buffer.from('{"schemaVersion":2,"manifests":[]}') };
+    throwsWith(() => mergeFallbackIndex(mistyped, [entry('a')]), 'E_OCI_MANIFEST');
+    const anything = { mediaType: MEDIA_TYPE.ociManifest, bytes: Buffer.from('{"anything":1}') };
+    throwsWith(() => mergeFallbackIndex(anything, [entry('a')]), 'E_OCI_MANIFEST');
     const full = index(Array.from({ length: 10_000 }, (_, i) => entry(`${i}`)));
     throwsWith(() => mergeFallbackIndex(full, [entry('a')]), 'E_LIMIT', /10001/);
     throwsWith(() => mergeFallbackIndex(undefined, [entry('a', { annotations: { a: 'x'.repeat(5_000_000) } })]), 'E_LIMIT');

@@ -44,7 +44,6 @@ describe('an image that we signed', () => {
     assert.equal(await verifyStatementSignature(bundle, Buffer.from(statement), [key.publicKey]), key.publicKey.keyid);
     assert.deepEqual(Object.keys(JSON.parse(String(bundle)).dsseEnvelope.signatures[0]), ['sig']);
     for (const blob of [manifest.config, ...manifest.layers]) assert.equal(blobOf(signed, blob.digest).length, blob.size);
-    assert.equal(signed.descriptor.digest, signed.referrer.digest);
   });
 
   it('is signed with the same bytes every time', async () => {

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
-import { createHash, sign as nodeSign, verify } from 'node:crypto';
+import { sign as nodeSign, verify } from 'node:crypto';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import type { Descriptor } from '../../../src/core/descriptor.ts';
 import { digestOf } from '../../../src/core/digest.ts';
 import { MEDIA_TYPE } from '../../../src/core/media-types.ts';
-import { mergeLegacy } from '../../../src/cosign/legacy.ts';
+import { legacyLayer, mergeLegacy } from '../../../src/cosign/legacy.ts';
+import { COSIGN_ANNOTATION, COSIGN_TYPE } from '../../../src/cosign/media-types.ts';
 import { signImage } from '../../../src/cosign/sign-image.ts';
 import { createSignatureCache, type SignatureCache } from '../../../src/cosign/signature-cache.ts';
 import { toKeyObject } from '../../../src/sign/public-key.ts';
@@ -15,7 +16,6 @@ import { freshKey } from '../sign/test-keys.ts';
 const subject: Descriptor = { mediaType: MEDIA_TYPE.ociIndex, digest: digestOf(Buffer.from('image')), size: 5 };
 const CREATED = '2026-01-02T03:04:05Z';
 const DATA = Buffer.from('some bytes');
-const hex = (data: Uint8Array): string => createHash('sha256').update(data).digest('hex');
 
 /** Signs with a fresh nonce each time, as a KMS does, and counts. */
 function randomKey(key = freshKey()): SigningKey & { calls(): number } {
@@ -43,6 +43,14 @@ function remember(cache: SignatureCache, signed: Awaited<ReturnType<typeof image
   for (const { bytes } of signed.blobs) cache.addBundle(bytes);
 }
 
+/** A `.sig` that says that this is a signature over DATA. */
+function claim(cache: SignatureCache, signature: Buffer): void {
+  const annotations = { [COSIGN_ANNOTATION.signature]: signature.toString('base64') };
+  const layer = legacyLayer({ mediaType: COSIGN_TYPE.simpleSigning, digest: digestOf(DATA), size: DATA.length, annotations });
+  const { manifest } = mergeLegacy(undefined, [layer]) ?? assert.fail();
+  cache.addLegacy(manifest.bytes, manifest.mediaType);
+}
+
 describe('signatures of the night before', () => {
   it('are used again, in both formats, so that a signer with fresh nonces makes the same bytes without being asked', async () => {
     const key = randomKey();
@@ -59,10 +67,10 @@ describe('signatures of the night before', () => {
     const [key, stranger] = [randomKey(), randomKey()];
     const cache = createSignatureCache();
     remember(cache, await images(stranger));
-    cache.add(key.publicKey.keyid, hex(DATA), (await stranger.signer.sign(DATA)).signature);
-    cache.add(key.publicKey.keyid, hex(DATA), (await key.signer.sign(Buffer.from('other bytes'))).signature);
-    cache.add(key.publicKey.keyid, hex(DATA), Buffer.from('garbage'));
-    cache.add(key.publicKey.keyid, hex(DATA), Buffer.alloc(0));
+    claim(cache, (await stranger.signer.sign(DATA)).signature);
+    claim(cache, (await key.signer.sign(Buffer.from('other bytes'))).signature);
+    claim(cache, Buffer.from('garbage'));
+    claim(cache, Buffer.alloc(0));
     const asked = key.calls();
     const { signature } = await cache.wrap(key).signer.sign(DATA);
     assert.equal(verify('sha256', DATA, toKeyObject(key.publicKey), signature), true);
@@ -75,7 +83,7 @@ describe('signatures of the night before', () => {
     const both = [(await key.signer.sign(DATA)).signature, (await key.signer.sign(DATA)).signature];
     const chosen = async (order: readonly Buffer[]): Promise<Buffer> => {
       const cache = createSignatureCache();
-      for (const signature of order) cache.add(key.publicKey.keyid, hex(DATA), signature);
+      for (const signature of order) claim(cache, signature);
       return (await cache.wrap(key).signer.sign(DATA)).signature;
     };
     assert.deepEqual(await chosen(both), await chosen(both.toReversed()));

@@ -3,11 +3,13 @@ import { describe, type TestContext, test } from 'node:test';
 import type { Descriptor } from '../../../src/core/descriptor.ts';
 import { type Digest, digestOf } from '../../../src/core/digest.ts';
 import type { Evidence } from '../../../src/core/evidence.ts';
+import { LIMITS } from '../../../src/core/limits.ts';
+import { createEvidenceBudget } from '../../../src/lock/evidence-budget.ts';
 import { createEvidenceFinder } from '../../../src/lock/find-evidence.ts';
 import { createManifestReader } from '../../../src/lock/resolve.ts';
 import { createRegistryClient } from '../../../src/registry/client.ts';
 import { fakeClock } from '../../contract/registry-client-harness.ts';
-import { rejectsWith } from '../../support/assert-code.ts';
+import { rejectsWith, throwsWith } from '../../support/assert-code.ts';
 import { type FaultRegistry, type Switches, startFaultRegistry } from '../../support/fault-registry.ts';
 import { clientOf } from '../../support/journey.ts';
 import { indexOf, randomArtifact, randomImage, randomIndex, type TestImage } from '../../support/random-image.ts';
@@ -161,6 +163,30 @@ describe('evidence at the origin', () => {
     assert.equal(registry.seen('manifest', 'GET').length, 0);
   });
 
+  test('manifests of more bytes than one image can have are E_LIMIT, and the rest is not read', async (t) => {
+    const { registry, image, client, find } = await setUp(t, { referrers: '404-json' });
+    const pad = 'x'.repeat(1_500_000);
+    const large = Array.from({ length: 40 }, (_, i) =>
+      randomArtifact({ seed: 100 + i, subject: image.descriptor, annotations: { pad } }),
+    );
+    listUnderTag(registry, image, large);
+    const error = await rejectsWith(find(image.digest), 'E_LIMIT', /more than 33554432 bytes/);
+    assert.match(error.hint ?? '', /"evidence: none"/);
+    // Behind whatever still waits for its turn.
+    await client.inSlot(registry.host, async () => undefined);
+    assert.ok(registry.seen('manifest', 'GET').length < 30, 'of 41 with the list');
+  });
+
+  test('all images of a run share a budget, in which one manifest of a repository counts once', () => {
+    const budgetFor = createEvidenceBudget();
+    const bytes = LIMITS.imageEvidenceBytes;
+    const digests = Array.from({ length: 6 }, (_, i) => digestOf(Buffer.from(`${i}`)));
+    const take = (i: number): void => budgetFor('a/b', `image ${i}`).take(digests[i] as Digest, bytes);
+    for (const i of [0, 0, 0, 1, 2, 3]) take(i);
+    throwsWith(() => take(4), 'E_LIMIT', /image 4: .* of all images/);
+    throwsWith(() => budgetFor('a/b', 'another').check(), 'E_LIMIT');
+  });
+
   test('one size is believed, that of the bytes: the list and HEAD may say another', async (t) => {
     const { registry, image, find } = await setUp(t, { referrers: '404-json', headLies: 'size' });
     const [sig, note] = [randomArtifact({ seed: 41 }), refersTo(image, 42)];
@@ -215,6 +241,23 @@ describe('evidence at the origin', () => {
 });
 
 describe('"could not list" is never "there is none"', () => {
+  test("what the registry's own list names and does not have is an error, read for the first time or known", async (t) => {
+    const { registry, image, run } = await setUp(t);
+    const note = refersTo(image, 75);
+    registry.add('a/b', undefined, note);
+    const at = { origin: registry.host, repository: 'a/b' };
+    const known = await run()(at, [image.digest]);
+    same(known, asEvidence(image, note));
+    registry.inject({
+      on: 'manifest',
+      times: Number.POSITIVE_INFINITY,
+      path: new RegExp(note.digest),
+      does: { kind: 'answer', status: 404 },
+    });
+    await rejectsWith(run()(at, [image.digest]), 'E_NOT_FOUND', /looking for signatures/);
+    await rejectsWith(run()(at, [image.digest], known), 'E_NOT_FOUND', /looking for signatures/);
+  });
+
   for (const [status, code] of [
     [401, 'E_AUTH'],
     [403, 'E_AUTH'],

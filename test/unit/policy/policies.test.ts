@@ -59,6 +59,11 @@ describe('a policy', () => {
     }
   });
 
+  it('for podman without an origin or an extra name would refuse every image, and is a usage error', () => {
+    throwsWith(() => podmanPolicy({ ...FULL, origins: [], aliases: [] }), 'E_USAGE', /every image would be refused/);
+    assert.equal(podmanPolicy({ ...FULL, origins: [] }).length, 2);
+  });
+
   it('for a registry that no image can name is a usage error: harbor/x would be of Docker Hub', () => {
     for (const make of Object.values(ALL)) {
       throwsWith(() => make({ ...FULL, targets: [{ ...node, host: 'harbor' }] }), 'E_USAGE', /no dot and no port/);

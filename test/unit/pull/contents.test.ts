@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { parseStatement } from '../../../src/bundle/statement.ts';
 import { digestOf } from '../../../src/core/digest.ts';
+import { LIMITS } from '../../../src/core/limits.ts';
 import { parsePlatform } from '../../../src/core/platform.ts';
 import { parseReference } from '../../../src/core/reference.ts';
 import type { LockItem } from '../../../src/lock/lock-file.ts';
@@ -9,6 +10,7 @@ import type { Manifest } from '../../../src/manifest/manifest.ts';
 import { blobsOf, contentOf, displayName, draftGeneration, encodeLayoutIndex } from '../../../src/pull/contents.ts';
 import { jobsOf } from '../../../src/pull/fetch.ts';
 import type { PlannedItem } from '../../../src/pull/plan.ts';
+import { throwsWith } from '../../support/assert-code.ts';
 
 const digest = digestOf(Buffer.from('root'));
 const blob = (text: string) => ({
@@ -108,6 +110,24 @@ describe('draft of a generation', () => {
       '2026-11-21T20:00:00Z',
     );
     assert.equal(draft([planned('docker.io/a/b:1', [])]).predicate.expires, undefined);
+  });
+
+  test('is refused when no reader would take it', () => {
+    const image = planned('docker.io/a/b:1', []);
+    const [graph, evidence] = [
+      { manifests: image.manifests, blobs: [] },
+      { subject: digest, mediaType: 'x/y', size: 4 },
+    ];
+    const many = Array.from({ length: LIMITS.contentEvidence + 1 }, (_, i) => ({
+      evidence: { ...evidence, digest: digestOf(Buffer.from(`${i}`)) },
+      graph,
+    }));
+    const error = throwsWith(() => draft([{ ...image, evidence: many }]), 'E_STATEMENT', /which is not committed/);
+    assert.ok(error.hint);
+    assert.ok(draft([{ ...image, evidence: many.slice(1) }]));
+    const long = planned('docker.io/a/b:1', []);
+    const verbose = { ...long, item: { ...long.item, mediaType: 'x'.repeat(LIMITS.statementBytes) } };
+    throwsWith(() => draft([verbose]), 'E_LIMIT', /bundle\.json of generation 7/);
   });
 
   test('a content has its platforms once and its aliases sorted', () => {

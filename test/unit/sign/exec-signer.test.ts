@@ -1,17 +1,17 @@
 import assert from 'node:assert/strict';
 import { generateKeyPairSync, verify } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
-import { chmod, writeFile } from 'node:fs/promises';
+import { chmod, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { nodeFileSystem as fs } from '../../../src/files/node-file-system.ts';
 import { loadExecKey, parseExecKey } from '../../../src/sign/exec-signer.ts';
-import { loadSigningKey } from '../../../src/sign/private-key-source.ts';
+import { loadSigningKey, loadSigningKeys } from '../../../src/sign/private-key-source.ts';
 import { toKeyObject } from '../../../src/sign/public-key.ts';
 import { signStatement } from '../../../src/sign/statement-signature.ts';
 import { verifyStatementSignature } from '../../../src/sign/verify-statement.ts';
 import { rejectsWith, throwsWith } from '../../support/assert-code.ts';
-import { STATEMENT, temporaryDirectory } from './test-keys.ts';
+import { freshKey, STATEMENT, temporaryDirectory } from './test-keys.ts';
 
 const DATA = Buffer.from('what is signed');
 const env = { PATH: process.env.PATH };
@@ -33,6 +33,18 @@ async function program(t: TestContext, body = 'honest "$@"') {
   await writeFile(path('signer'), `#!/bin/bash\nhonest() { bash ${path('honest')} ${path('key.pem')} "$@"; }\n${body}\n`);
   for (const name of ['honest', 'signer']) await chmod(path(name), 0o755);
   return { path, spec: `exec:${path('signer')}` };
+}
+
+/** A program that starts another one outside its own process group, which outlives it and holds its output open until the test is over. */
+async function escaping(t: TestContext, body: string) {
+  let pids = '';
+  t.after(() => {
+    // Before the directory goes: this was registered first.
+    for (const pid of readFileSync(pids, 'utf8').trim().split('\n')) process.kill(Number(pid), 'SIGKILL');
+  });
+  const made = await program(t, `setsid sleep 600 &\necho $! >> "$0.escaped"\n${body}`);
+  pids = made.path('signer.escaped');
+  return made;
 }
 
 describe('a key that a program holds', () => {
@@ -79,6 +91,17 @@ describe('a key that a program holds', () => {
     assert.match(seen, /^BUNDLE_SIGNER_PROTOCOL=1$/m);
   });
 
+  it('does not see the private keys that other --key take from variables', async (t) => {
+    const { spec, path } = await program(t, 'env > "$0.env"\nhonest "$@"');
+    const pem = freshKey().keyObject.export({ format: 'pem', type: 'pkcs8' }) as string;
+    const variables = { FIRST_KEY: pem, LAST_KEY: String(PEM), TOKEN_PIN: '1234' };
+    const keys = await loadSigningKeys(fs, ['env://FIRST_KEY', spec, 'env://LAST_KEY'], { env: { ...env, ...variables } });
+    assert.equal(keys.length, 2, 'the last is the same key as that of the program');
+    const seen = readFileSync(path('signer.env'), 'utf8');
+    assert.doesNotMatch(seen, /PRIVATE|_KEY/);
+    assert.match(seen, /^TOKEN_PIN=1234$/m);
+  });
+
   it('that fails is named with its exit code and its last words, which can not steer the terminal', async (t) => {
     const { spec } = await program(t, `printf 'no token\\n\\033[2Jin slot 0\\n' >&2; exit 7`);
     const error = await rejectsWith(
@@ -103,6 +126,25 @@ describe('a key that a program holds', () => {
 
   it('that prints without end is ended', async (t) => {
     await rejectsWith(loadExecKey((await program(t, 'yes')).spec, { env }), 'E_KEY_FILE', /more than 16384 bytes/);
+  });
+
+  it('answers also when it leaves a program of another session behind that holds its output open', {
+    timeout: 20_000,
+  }, async (t) => {
+    const { spec } = await escaping(t, 'honest "$@"');
+    const { signer, publicKey } = await loadExecKey(spec, { env });
+    const { signature } = await signer.sign(DATA);
+    assert.ok(verify('sha256', DATA, toKeyObject(publicKey), signature));
+  });
+
+  it('is given up in time, and on an interrupt, whoever holds its output open', { timeout: 20_000 }, async (t) => {
+    const { spec, path } = await escaping(t, `trap '' TERM\ntouch "$0.started"\nsleep 600 & wait; sleep 600`);
+    await rejectsWith(loadExecKey(spec, { env, timeLimit: 1500 }), 'E_KEY_FILE', /no answer within 1.5 s/);
+    await rm(path('signer.started'), { force: true });
+    const stop = new AbortController();
+    const seen = setInterval(() => existsSync(path('signer.started')) && stop.abort('SIGINT'), 20);
+    t.after(() => clearInterval(seen));
+    await rejectsWith(loadExecKey(spec, { env, signal: stop.signal }), 'E_INTERRUPTED');
   });
 
   it('that does not answer in time is ended, with the programs that it started', { timeout: 60_000 }, async (t) => {

@@ -1,8 +1,9 @@
 /** Trust is changed by the administrator of a machine: each change is one version, and none leaves trust that could accept nothing. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { prettyJson } from '../../../src/core/json.ts';
 import { changedTrust, firstTrust, type TrustChange, trustDifference } from '../../../src/sign/trust-change.ts';
-import { trustFingerprint } from '../../../src/sign/trust-document.ts';
+import { encodeTrustDocument, trustFingerprint } from '../../../src/sign/trust-document.ts';
 import { requireTrustOutside } from '../../../src/sign/trust-place.ts';
 import { throwsWith } from '../../support/assert-code.ts';
 import { freshKey } from './test-keys.ts';
@@ -10,6 +11,7 @@ import { freshKey } from './test-keys.ts';
 const NOW = Date.parse('2026-11-21T08:00:00Z');
 const [anna, ben, carla] = ['anna', 'ben', 'carla'].map((name) => ({ name, key: freshKey().publicKey })) as [Add, Add, Add];
 type Add = TrustChange['add'][number];
+const freshAdd: Add = { name: 'dora', key: freshKey().publicKey };
 const change = (given: Partial<TrustChange>): TrustChange => ({ add: [], remove: [], revoke: false, ...given });
 const two = firstTrust([anna, ben], 2, NOW);
 
@@ -24,11 +26,45 @@ describe('a change of trust', () => {
     ]);
   });
 
+  it('is what reading it back gives: in one order, and nothing that could not be read', () => {
+    const three = changedTrust(two, change({ add: [{ ...carla, name: 'aaron', bundles: ['lumen', 'lab', 'lab'] }] }), NOW);
+    assert.equal(prettyJson(three), Buffer.from(encodeTrustDocument(three)).toString());
+    throwsWith(() => firstTrust([{ ...anna, name: 'an na' }], 1, NOW), 'E_TRUST_FILE', /the new trust .*name.*want up to 64 of/);
+    throwsWith(
+      () => changedTrust(two, change({ add: [{ ...carla, bundles: ['Lab'] }] }), NOW),
+      'E_TRUST_FILE',
+      /name of a bundle/,
+    );
+  });
+
   it('that changes nothing is no version', () => {
     assert.equal(changedTrust(two, change({ add: [anna] }), NOW), two);
     assert.equal(changedTrust(two, change({ threshold: 2 }), NOW), two);
-    // The same key under other terms is another thing, and said to be there already.
-    throwsWith(() => changedTrust(two, change({ add: [{ ...anna, bundles: ['lab'] }] }), NOW), 'E_TRUST_FILE', /name of another/);
+  });
+
+  it('replaces the terms of a key that is added again, and takes no second name and no name twice', () => {
+    const label = `anna (${anna.key.keyid.slice(0, 16)}…)`;
+    const three = changedTrust(two, change({ add: [carla] }), NOW);
+    const bound = changedTrust(three, change({ add: [{ ...anna, bundles: ['lab'] }] }), NOW);
+    assert.deepEqual([bound.version, bound.keys.length], [3, 3]);
+    assert.deepEqual(trustDifference(three, bound), [`~ ${label} now only lab, before without limits`]);
+    assert.deepEqual(trustDifference(bound, changedTrust(bound, change({ add: [anna] }), NOW)), [
+      `~ ${label} now without limits, before only lab`,
+    ]);
+    const clash = (add: Add, why: RegExp) =>
+      throwsWith(() => changedTrust(two, change({ add: [add] }), NOW), 'E_TRUST_FILE', why);
+    clash({ ...carla, name: 'anna' }, /the name anna is that of another key here, anna \(/);
+    clash({ ...carla, name: 'ANNA' }, /the name ANNA is that of another key here, anna \(/);
+    clash({ ...anna, name: 'Anna' }, /Anna: this key is here already as anna/);
+    const revoked = changedTrust(three, change({ remove: ['ben'], revoke: true }), NOW);
+    throwsWith(
+      () => changedTrust(revoked, change({ add: [{ ...freshAdd, name: 'ben' }] }), NOW),
+      'E_TRUST_FILE',
+      /name ben is that of another key here, ben .*revoked since/,
+    );
+    // A new name for a key is a change of both: the old one goes in the same step.
+    const renamed = changedTrust(two, change({ remove: ['anna'], add: [{ ...anna, name: 'annabel' }] }), NOW);
+    assert.deepEqual(trustDifference(two, renamed), [`~ annabel (${anna.key.keyid.slice(0, 16)}…), was named anna`]);
   });
 
   it('removes, or keeps what it revokes listed, so that the key can not come back', () => {

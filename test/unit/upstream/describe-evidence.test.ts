@@ -38,7 +38,12 @@ test('says of every signature what it claims: form, signer, kind and time', asyn
         predicateType: SIGN_TYPE,
         signedAt: '2026-06-01T10:00:00Z',
       },
-      { subject: IMAGE, format: 'bundle', signer: { key: hint }, predicateType: 'https://spdx.dev/Document' },
+      {
+        subject: IMAGE,
+        format: 'bundle',
+        signer: { key: Buffer.from(hint, 'base64').toString('hex') },
+        predicateType: 'https://spdx.dev/Document',
+      },
       { subject: IMAGE, format: 'legacy', signer: {} },
       { subject: IMAGE, format: 'other', artifactType: 'application/vnd.dev.sigstore.bundle.v0.3+json' },
     ],

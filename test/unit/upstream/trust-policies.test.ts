@@ -103,6 +103,23 @@ describe('trust.yaml', () => {
     await refuses(t, 'a: &a 1', /trust\.yaml/);
   });
 
+  test('a file that means to be one and has another name is refused, also beside a good one', async (t) => {
+    for (const name of ['trust.yml', 'Trust.yaml', 'TRUST.YML']) {
+      const directory = await trustDirectory(t, 'policies: {}');
+      await writeFile(`${directory}/${name}`, '');
+      const error = await rejectsWith(loadTrustPolicies(nodeFileSystem, directory), 'E_TRUST_FILE');
+      assert.ok(error.message.includes(`${directory}/${name}`), error.message);
+      assert.match(error.hint ?? '', /call it trust\.yaml/);
+      await rm(`${directory}/trust.yaml`, { force: true });
+      await writeFile(`${directory}/${name}`, '');
+      await rejectsWith(loadTrustPolicies(nodeFileSystem, directory), 'E_TRUST_FILE');
+    }
+    const directory = await trustDirectory(t, 'policies: {}');
+    for (const name of ['._trust.yaml', 'trust.yaml.old', 'trust.json', 'my-trust.yml'])
+      await writeFile(`${directory}/${name}`, '');
+    assert.equal((await loadTrustPolicies(nodeFileSystem, directory))?.policies.size, 0);
+  });
+
   test('a trust.yaml that is there and can not be read is not passed over', async (t) => {
     const directory = await trustDirectory(t, '');
     await rm(`${directory}/trust.yaml`);
