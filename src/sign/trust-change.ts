@@ -45,7 +45,7 @@ export function firstTrust(add: readonly KeyToAdd[], threshold: number, now: num
  * The next version; the document itself when it says all that already. A key that is there under the same name gets the terms it is added with, and
  * no others.
  * @param now milliseconds since 1970
- * @throws BundleError E_USAGE for a name to remove that is not there; E_TRUST_FILE for a name of another key, a key that is revoked or has another
+ * @throws BundleError E_USAGE for a name to remove that is not there or revoked; E_TRUST_FILE for a name of another key, a key that is revoked or has another
  * name, and for trust that could accept nothing
  */
 export function changedTrust(document: TrustDocument, change: TrustChange, now: number): TrustDocument {
@@ -54,6 +54,7 @@ export function changedTrust(document: TrustDocument, change: TrustChange, now: 
   const removed = (key: TrustDocumentKey): boolean => change.remove.includes(key.name);
   const kept = document.keys.flatMap((key) => {
     if (!removed(key)) return [key];
+    if (!change.revoke && key.revoked !== undefined) throw staysListed(key);
     return change.revoke ? [{ ...key, revoked: key.revoked ?? at }] : [];
   });
   for (const add of change.add) {
@@ -66,6 +67,12 @@ export function changedTrust(document: TrustDocument, change: TrustChange, now: 
   if (Buffer.compare(encodeTrustDocument(next), encodeTrustDocument(document)) === 0) return document;
   return checked({ ...next, version: document.version + 1 }, now);
 }
+
+/** Gone from the list it could be added again. */
+const staysListed = (key: TrustDocumentKey): BundleError =>
+  new BundleError('E_USAGE', `${key.name} is revoked since ${key.revoked}, and what is revoked stays listed`, {
+    hint: 'it never counts again; nothing needs to be removed',
+  });
 
 function requireListed(document: TrustDocument, name: string): void {
   if (document.keys.some((key) => key.name === name)) return;

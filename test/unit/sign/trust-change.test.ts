@@ -76,6 +76,7 @@ describe('a change of trust', () => {
       throwsWith(() => changedTrust(revoked, change({ add: [{ ...ben, name }] }), NOW), 'E_TRUST_FILE', /revoked here as ben/);
     // Once more tells the same time.
     assert.equal(changedTrust(revoked, change({ remove: ['ben'], revoke: true }), NOW + 9_000_000), revoked);
+    throwsWith(() => changedTrust(revoked, change({ remove: ['ben'] }), NOW), 'E_USAGE', /what is revoked stays listed/);
   });
 
   it('that leaves fewer usable keys than the threshold is refused', () => {
