@@ -115,12 +115,15 @@ for (const scheme of ['http', 'https'] as const) {
     it('oras discovers the referrers of an image and pulls an artifact', async () => {
       const plain = scheme === 'http' ? ['--plain-http'] : [];
       const found = JSON.parse(await text('oras', 'discover', ...plain, '--format', 'json', at(TAGGED[0] as string)));
-      assert.deepEqual(
-        found.referrers.map(({ digest, artifactType }: Record<string, string>) => [digest, artifactType]),
-        [[made.images.sbom.digest, 'application/spdx+json']],
-      );
+      // Our own signature is one too.
+      const others = (list: Record<string, string>[]): unknown[] =>
+        list
+          .map(({ digest, artifactType }) => [digest, artifactType])
+          .filter(([, type]) => type !== 'application/vnd.dev.sigstore.bundle.v0.3+json');
+      assert.deepEqual(others(found.referrers), [[made.images.sbom.digest, 'application/spdx+json']]);
+      assert.equal(found.referrers.length, 2);
       const none = JSON.parse(await text('oras', 'discover', ...plain, '--format', 'json', at('ghcr.io/library/tool:1.0')));
-      assert.deepEqual(none.referrers, []);
+      assert.deepEqual(others(none.referrers), []);
       const to = join(made.directory, `oras-${scheme}`);
       await text('oras', 'pull', ...plain, '-o', to, at('docker.io/library/tool:sbom'));
       assert.equal(sha256Of(await readFile(join(to, 'thing.bin'))), made.images.sbom.blobs[1]?.digest);
