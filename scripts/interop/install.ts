@@ -7,7 +7,7 @@ import { programsOf, RECIPES, type Recipe } from './recipes.ts';
 import { expose, findInstalled, install, toolsFolder, writeHome } from './shelf.ts';
 
 function wanted(names: readonly string[]): readonly Recipe[] {
-  if (names.length === 0) return RECIPES;
+  if (names.length === 0) return RECIPES.filter((recipe) => !(recipe.kind === 'go' && recipe.onlyByName));
   const matches = (recipe: Recipe, name: string): boolean =>
     recipe.name === name || programsOf(recipe).includes(name) || (recipe.kind === 'debian' && name in (recipe.roots ?? {}));
   const unknown = names.filter((name) => !RECIPES.some((recipe) => matches(recipe, name)));

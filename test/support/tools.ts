@@ -15,5 +15,8 @@ function find(kind: 'bin' | 'roots', name: string): string {
 /** The path of a program (`crane`, `registry-3`, `ctr`, …). Throws when it is not installed. */
 export const tool = (name: string): string => find('bin', name);
 
+/** For those that `install.sh` brings only when they are named. */
+export const isInstalled = (name: string): boolean => existsSync(join(folder, 'bin', name));
+
 /** The path of an unpacked root of files (`arm64-cross`, `libc6-11`, `libc6-12`). Throws when it is not installed. */
 export const toolRoot = (name: string): string => find('roots', name);
