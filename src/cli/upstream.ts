@@ -1,4 +1,3 @@
-import { BundleError } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
 import { formatReference } from '../core/reference.ts';
 import type { Manifest } from '../manifest/manifest.ts';
@@ -24,10 +23,16 @@ export async function upstreamDemands(manifest: Manifest, args: Args, context: C
   return { policies, root: await sigstoreRoot(manifest, args, context) };
 }
 
+const ROOT_HINT = 'name the trusted_root.json of your Sigstore under trustedRoot, from the folder of the manifest';
+
 /** A root of one's own as it is; else the public Sigstore's, of today where it can be had. */
 async function sigstoreRoot({ trustedRoot }: Manifest, args: Args, context: Context): Promise<SigstoreRoot> {
   const { parseSigstoreRoot, currentSigstoreRoot } = await import('../upstream/sigstore-root.ts');
-  if (trustedRoot !== undefined) return parseSigstoreRoot(await readRoot(context, trustedRoot), trustedRoot);
+  if (trustedRoot !== undefined) {
+    const { readTrustFile } = await import('../upstream/read-trust-file.ts');
+    const bytes = await readTrustFile(context.fs, trustedRoot, LIMITS.trustedRootBytes, ROOT_HINT);
+    return parseSigstoreRoot(bytes, trustedRoot);
+  }
   const { HOME, XDG_CACHE_HOME } = context.env;
   // An empty one means unset (XDG Base Directory Specification).
   const home = XDG_CACHE_HOME || (HOME ? `${HOME}/.cache` : undefined);
@@ -41,17 +46,4 @@ async function sigstoreRoot({ trustedRoot }: Manifest, args: Args, context: Cont
   if (warning !== undefined) context.stderr(`warning: ${warning}\n`);
   else if (!args.quiet) context.stderr(`Sigstore root: ${source}, ${Math.floor(age / 3_600_000)} hours old\n`);
   return root;
-}
-
-async function readRoot(context: Context, path: string): Promise<Uint8Array> {
-  try {
-    return await context.fs.readUserFile(path, LIMITS.trustedRootBytes);
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new BundleError('E_TRUST_FILE', `${path}: can't be read: ${why}`, {
-      cause: error,
-      origin: 'host',
-      hint: 'name the trusted_root.json of your Sigstore under trustedRoot, from the folder of the manifest',
-    });
-  }
 }

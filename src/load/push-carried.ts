@@ -1,6 +1,7 @@
 import type { GraphManifest } from '../bundle/graph.ts';
 import type { CarriedEvidence } from '../bundle/verify-content.ts';
-import { type PushContext, pushBlobOnce, pushKey, pushManifest } from './push.ts';
+import { type PushContext, pushManifest } from './push.ts';
+import { pushBlobOnce, pushKey } from './push-blobs.ts';
 
 /** `bytes` of blobs went over the wire. `finish` moves the place's tag, once everything else is there, and says whether it had to. */
 export type PlaceOutcome = Readonly<{ written: boolean; bytes: number; finish?: () => Promise<boolean> }>;

@@ -14,11 +14,10 @@ import type { Digest } from '../core/digest.ts';
 import { BundleError, diskError } from '../core/errors.ts';
 import { byteOrder } from '../core/json.ts';
 import type { Reporter } from '../core/progress.ts';
-import { formatReference } from '../core/reference.ts';
 import { type DirectoryLock, withDirectoryLock } from '../files/directory-lock.ts';
 import type { FileSystem } from '../files/file-system.ts';
 import { type LockFile, newestResolution } from '../lock/lock-file.ts';
-import { createManifestReader, type ManifestReader } from '../lock/resolve.ts';
+import type { ManifestReader } from '../lock/resolve.ts';
 import type { Manifest } from '../manifest/manifest.ts';
 import type { RegistryClient } from '../registry/client.ts';
 import type { SigningKey } from '../sign/signing-key.ts';
@@ -26,12 +25,11 @@ import type { VerifyPolicy } from '../upstream/policy.ts';
 import type { SigstoreRoot } from '../upstream/sigstore-root.ts';
 import { addMissingSignatures, commit, createdAfter, requireUnexpired } from './commit.ts';
 import { draftGeneration } from './contents.ts';
-import { createEvidenceBlobReader, createEvidencePlanner } from './evidence.ts';
 import { descriptorsOf, fetchAll, type ItemOutcome, jobsOf, missingJobs } from './fetch.ts';
 import { signItems } from './own-signatures.ts';
-import { createStoreFirstReader, type PlannedItem, planItem } from './plan.ts';
+import type { PlannedItem } from './plan.ts';
+import { planAll, requireAllDone } from './plan-all.ts';
 import { signaturesOfBefore } from './signatures-of-before.ts';
-import { verifyUpstream } from './verify-upstream.ts';
 
 export type PullRequest = Readonly<{
   manifest: Manifest;
@@ -197,7 +195,7 @@ async function fill(
   report({ type: 'phase', phase: 'fetch' });
   report({ type: 'total', bytes, items: planned.length });
   const { items, bytes: bytesFetched, written } = await fetchAll(planned, jobs, { ...ports, store, trusted });
-  requireAllFetched(items);
+  requireAllDone(items);
 
   const unchanged =
     request.renew !== true && previous !== undefined && contentKey(previous.statement.predicate) === contentKey(draft.predicate);
@@ -260,60 +258,6 @@ const damagedGeneration =
     const hint = `remove ${directory}/generations/${sequence} and run the same command again; the other generations are not touched by it`;
     throw new BundleError(error.code, error.message, { hint, origin: 'bundle', cause: error, detail: error.detail });
   };
-
-async function planAll(
-  request: PullRequest,
-  ports: PullPorts,
-  store: BlobStore,
-  trusted: Map<Digest, number>,
-  known: Map<Digest, Uint8Array>,
-): Promise<PlannedItem[]> {
-  const { client, report } = ports;
-  const remote = ports.readManifest ?? createManifestReader(client, ports.signal);
-  const read = createStoreFirstReader(remote, store, trusted);
-  const planEvidence = createEvidencePlanner(read, client, ports.signal);
-  const readBlob = createEvidenceBlobReader(client, store, trusted, known, ports.signal);
-  const items = new Map(request.lock.items.map((i) => [i.ref, i]));
-  const settled = await Promise.allSettled(
-    request.manifest.images.map((entry) => {
-      const ref = formatReference(entry.ref);
-      const item = items.get(ref);
-      if (item === undefined) throw new BundleError('E_LOCK_STALE', `${ref} is not in the lock`, { hint: 'run "bundle lock"' });
-      return client.inSlot(entry.ref.origin, async () => {
-        const one = await planItem(entry, item, read, planEvidence);
-        return { ...one, verdict: await verifyUpstream(one, request.upstream, readBlob, (ports.now ?? Date.now)()) };
-      });
-    }),
-  );
-  const failed: ItemOutcome[] = [];
-  const planned: PlannedItem[] = [];
-  for (const [i, result] of settled.entries()) {
-    if (result.status === 'fulfilled') {
-      planned.push(result.value);
-      continue;
-    }
-    if (!(result.reason instanceof BundleError)) throw result.reason;
-    const ref = formatReference((request.manifest.images[i] as Manifest['images'][number]).ref);
-    failed.push({ ref, outcome: 'failed', bytes: 0, error: result.reason });
-    report({ type: 'item', name: ref, outcome: 'failed', detail: result.reason.message });
-  }
-  requireAllFetched(failed);
-  return planned;
-}
-
-/** One failed item fails the run: a generation is whole or not at all. The others' blobs stay for the next run. */
-function requireAllFetched(items: readonly ItemOutcome[]): void {
-  const failed = items.filter((i) => i.outcome === 'failed');
-  const first = failed[0]?.error;
-  if (first === undefined) return;
-  const more = failed.length === 1 ? '' : ` (and ${failed.length - 1} more)`;
-  throw new BundleError(first.code, `${failed[0]?.ref}: ${first.message}${more}`, {
-    hint: first.hint ?? 'run the same command again; what was fetched is kept',
-    origin: first.origin,
-    cause: first,
-    detail: { ...first.detail, failed: failed.map((i) => ({ ref: i.ref, code: i.error?.code, message: i.error?.message })) },
-  });
-}
 
 async function requireSpace(fs: FileSystem, directory: string, bytes: number): Promise<void> {
   const needed = Math.ceil(bytes * 1.05);

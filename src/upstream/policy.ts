@@ -2,6 +2,7 @@ import { BundleError } from '../core/errors.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { FileSystem } from '../files/file-system.ts';
 import type { KeyFile, VerifySetting } from '../manifest/verify-setting.ts';
+import { readTrustFile } from './read-trust-file.ts';
 import { parseUpstreamKeys, type UpstreamKey } from './upstream-key.ts';
 
 /** What a user demands of upstream's signatures, with the keys read. `attestation`: a predicate type that counts instead of cosign's signature. */
@@ -29,17 +30,9 @@ export async function loadPolicy(fs: FileSystem, setting: VerifySetting): Promis
   return { kind: 'key', keys, ...(setting.attestation === undefined ? {} : { attestation: setting.attestation }) };
 }
 
+const KEY_HINT = "give the signer's public key in PEM form; the path is meant from the folder of the file that names it";
+
 async function loadKeys(fs: FileSystem, { path, until }: KeyFile): Promise<PolicyKey[]> {
-  let bytes: Buffer;
-  try {
-    bytes = await fs.readUserFile(path, LIMITS.keyFileBytes);
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new BundleError('E_TRUST_FILE', `${path}: can't be read: ${why}`, {
-      cause: error,
-      origin: 'host',
-      hint: "give the signer's public key in PEM form; the path is meant from the folder of the file that names it",
-    });
-  }
+  const bytes = await readTrustFile(fs, path, LIMITS.keyFileBytes, KEY_HINT);
   return parseUpstreamKeys(bytes.toString('latin1'), path).map((key) => (until === undefined ? key : { ...key, until }));
 }

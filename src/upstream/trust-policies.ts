@@ -10,6 +10,7 @@ import { decodeText } from '../manifest/read-manifest.ts';
 import { parseStrictYaml } from '../manifest/strict-yaml.ts';
 import { pathFault, toVerifySetting, verifyKeysAt, verifySchema } from '../manifest/verify-setting.ts';
 import { loadPolicy, type VerifyPolicy } from './policy.ts';
+import { readTrustFile } from './read-trust-file.ts';
 import { parseSigstoreRoot, type SigstoreRoot } from './sigstore-root.ts';
 import { trustPolicyFile } from './trust-policy-file.ts';
 
@@ -106,13 +107,8 @@ async function parseTrustPolicies(fs: FileSystem, text: string, path: string, di
 async function loadRoot(fs: FileSystem, written: string, directory: string): Promise<SigstoreRoot | 'fromBundle'> {
   if (written === FROM_BUNDLE) return FROM_BUNDLE;
   const path = isAbsolute(written) ? written : join(directory, written);
-  try {
-    return await parseSigstoreRoot(await fs.readUserFile(path, LIMITS.trustedRootBytes), path);
-  } catch (error) {
-    if (isBundleError(error) && error.code === 'E_TRUST_FILE') throw error;
-    const why = error instanceof Error ? error.message : String(error);
-    throw new BundleError('E_TRUST_FILE', `${path}: can't be read: ${why}`, { cause: error, origin: 'host' });
-  }
+  const hint = 'name a trusted_root.json from the folder of trust.yaml, or fromBundle to believe the one that came along';
+  return parseSigstoreRoot(await readTrustFile(fs, path, LIMITS.trustedRootBytes, hint), path);
 }
 
 /**

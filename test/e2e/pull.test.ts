@@ -237,6 +237,7 @@ describe('pull', () => {
     assert.equal(none.code, 2);
     assert.match(none.stderr, /keys generate.*--key.*--unsigned/);
     assert.equal((await j.pull(file, '--unsigned', '--key', j.key.key)).code, 2);
+    assert.equal((await j.pull(file, '-o', '-')).code, 2, 'a bundle is no stream');
     assert.equal(existsSync(j.bundle), false);
   });
 

@@ -39,6 +39,7 @@ export const pullCommand: CommandDefinition = {
   ],
   async run(args, context) {
     requireKeyChoice(args);
+    if (args.output === '-') throw new BundleError('E_USAGE', 'a bundle is a directory: --output wants its path, not "-"');
     const keep = numberFlag(args, 'keep', 1, 1000) ?? 2;
     const { openProject } = await import('../../lock/project.ts');
     const { pull } = await import('../../pull/pull.ts');
