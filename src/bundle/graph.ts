@@ -15,6 +15,9 @@ export type Graph = Readonly<{
   blobs: readonly Descriptor[];
 }>;
 
+/** What the walk began with: a graph has at least it, and it is the last that is met. */
+export const rootOf = ({ manifests }: Pick<Graph, 'manifests'>): GraphManifest => manifests.at(-1) as GraphManifest;
+
 export type WalkOptions = Readonly<{
   read: (descriptor: Descriptor) => Promise<Uint8Array>;
   /** False: a child of an index that is not carried (another platform of a sparse index). Default: everything is carried. */

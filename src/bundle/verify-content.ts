@@ -8,7 +8,7 @@ import type { Reporter } from '../core/progress.ts';
 import { COSIGN_TAGS, legacyTag } from '../cosign/legacy.ts';
 import type { BlobStore } from './blob-store.ts';
 import type { Generation } from './generation.ts';
-import { type Graph, walkGraph } from './graph.ts';
+import { type Graph, rootOf, walkGraph } from './graph.ts';
 import type { Content } from './statement.ts';
 
 /** What a reference needs, read from the bundle and checked. */
@@ -130,8 +130,8 @@ function requireForm({ ref, form, digest, targetDigest }: Content, target: Graph
     throw fault(`"${form}", and means ${targetDigest} where the origin served ${digest}`);
   }
   const named = new Set(original.manifests.flatMap(({ manifest }) => childrenOf(manifest)));
-  const root = target.manifests.at(-1)?.manifest;
-  const parts = form === 'single' || root === undefined ? [targetDigest] : root.kind === 'index' ? childrenOf(root) : undefined;
+  const root = rootOf(target).manifest;
+  const parts = form === 'single' ? [targetDigest] : root.kind === 'index' ? childrenOf(root) : undefined;
   if (parts === undefined) throw fault(`"${form}", and ${targetDigest} is no index`);
   const foreign = parts.find((part) => !named.has(part));
   if (foreign !== undefined) throw fault(`would mean ${foreign}, which is no part of ${digest}`);
@@ -155,7 +155,7 @@ function requireEvidence(content: Content, images: readonly Graph[], evidence: r
     if (item.tag !== undefined) {
       const own = COSIGN_TAGS.map((kind) => legacyTag(item.subject, kind));
       if (!own.includes(item.tag)) throw fault(`has the tag ${item.tag}, which is not cosign's for ${item.subject}`);
-    } else if (graph.manifests.at(-1)?.manifest.subject?.digest !== item.subject)
+    } else if (rootOf(graph).manifest.subject?.digest !== item.subject)
       throw fault(`is listed as a referrer of ${item.subject}, which it is not`);
   }
 }

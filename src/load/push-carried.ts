@@ -1,4 +1,4 @@
-import type { GraphManifest } from '../bundle/graph.ts';
+import { type GraphManifest, rootOf as rootManifest } from '../bundle/graph.ts';
 import type { CarriedEvidence } from '../bundle/verify-content.ts';
 import { type PushContext, pushManifest } from './push.ts';
 import { pushBlobOnce, pushKey } from './push-blobs.ts';
@@ -8,7 +8,7 @@ export type PlaceOutcome = Readonly<{ written: boolean; bytes: number; finish?: 
 
 export const COMPLETE: PlaceOutcome = { written: false, bytes: 0 };
 
-export const rootOf = ({ graph }: CarriedEvidence): GraphManifest => graph.manifests.at(-1) as GraphManifest;
+export const rootOf = ({ graph }: CarriedEvidence): GraphManifest => rootManifest(graph);
 
 /** Signatures have a few hundred bytes: sending one costs less than asking for it. */
 const SMALL_BYTES = 64 * 1024;

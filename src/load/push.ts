@@ -1,4 +1,4 @@
-import { type GraphManifest, isUncarried } from '../bundle/graph.ts';
+import { type GraphManifest, isUncarried, rootOf } from '../bundle/graph.ts';
 import type { VerifiedBundle, VerifiedContent } from '../bundle/verify.ts';
 import type { Descriptor } from '../core/descriptor.ts';
 import type { Digest } from '../core/digest.ts';
@@ -200,7 +200,7 @@ async function pushOriginal(context: PushContext, repository: string, verified: 
 export async function pushTags(context: PushContext, verified: VerifiedContent): Promise<number> {
   const { content, target: graph } = verified;
   const { client, signal } = context.ports;
-  const root = graph.manifests.at(-1) as GraphManifest;
+  const root = rootOf(graph);
   let moved = 0;
   for (const { repository, tag } of placesAt(context.target, content.ref, content.aliases ?? [])) {
     if (tag === undefined) continue;

@@ -1,5 +1,5 @@
 import type { BlobStore } from '../bundle/blob-store.ts';
-import { type Graph, walkGraph } from '../bundle/graph.ts';
+import { type Graph, rootOf, walkGraph } from '../bundle/graph.ts';
 import type { CarriedEvidence } from '../bundle/verify-content.ts';
 import type { Descriptor } from '../core/descriptor.ts';
 import type { Digest } from '../core/digest.ts';
@@ -79,8 +79,8 @@ const goneFrom =
     });
   };
 
-function requireSize({ ref }: LockItem, evidence: Evidence, { manifests }: Graph): void {
-  const found = manifests.at(-1)?.bytes.length;
+function requireSize({ ref }: LockItem, evidence: Evidence, graph: Graph): void {
+  const found = rootOf(graph).bytes.length;
   if (found === evidence.size) return;
   throw new BundleError('E_LOCK', `${ref}: ${nameOf(evidence)}: the lock says ${evidence.size} bytes, it has ${found}`, {
     hint: 'run "bundle lock --update" for it',

@@ -1,4 +1,4 @@
-import type { GraphManifest } from '../bundle/graph.ts';
+import { type GraphManifest, rootOf as rootManifest } from '../bundle/graph.ts';
 import type { CarriedEvidence } from '../bundle/verify-content.ts';
 import type { Digest } from '../core/digest.ts';
 import { byteOrder } from '../core/json.ts';
@@ -117,7 +117,7 @@ function layersOf(found: readonly FoundEvidence[]): LegacyLayer[][] | undefined 
 }
 
 function rootOf({ carried }: FoundEvidence): { bytes: Uint8Array; mediaType: string } {
-  const { bytes, descriptor } = carried.graph.manifests.at(-1) as GraphManifest;
+  const { bytes, descriptor } = rootManifest(carried.graph);
   return { bytes, mediaType: descriptor.mediaType };
 }
 
@@ -126,8 +126,7 @@ const superseded = ({ evidence, graph }: CarriedEvidence): CarriedEvidence => ({
   graph,
 });
 
-export const isBundle = ({ graph }: CarriedEvidence): boolean =>
-  isBundleReferrer((graph.manifests.at(-1) as GraphManifest).manifest);
+export const isBundle = ({ graph }: CarriedEvidence): boolean => isBundleReferrer(rootManifest(graph).manifest);
 
 /** A manifest that came into being here, as evidence. */
 export function carriedFrom(
