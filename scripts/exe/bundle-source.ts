@@ -2,7 +2,7 @@
 
 import { join } from 'node:path';
 import { build } from 'esbuild';
-import { absentPackages, lazyBuiltins, plainWidth } from './source-plugins.ts';
+import { absentPackages, lazyBuiltins, onlyDispatchers, plainWidth } from './source-plugins.ts';
 
 export type Bundled = Readonly<{
   /** Folders of the packages whose code is in the module, sorted. */
@@ -33,7 +33,7 @@ export async function bundleSource(root: string, outfile: string): Promise<Bundl
     target: 'node26',
     banner: { js: REQUIRE },
     mainFields: ['module', 'main'],
-    plugins: [absentPackages, plainWidth, lazyBuiltins],
+    plugins: [absentPackages, plainWidth, onlyDispatchers, lazyBuiltins],
     minifyWhitespace: true,
     legalComments: 'none',
     metafile: true,

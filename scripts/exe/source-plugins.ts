@@ -1,9 +1,13 @@
 /** How imports are resolved when everything becomes one module. */
 
+import assert from 'node:assert';
 import { isBuiltin } from 'node:module';
 import type { Plugin } from 'esbuild';
 
 const ANY = /.*/;
+
+/** Dear to load (crypto 10 ms), objects of functions: what is imported from one is looked up at each use. */
+const LATE = new Set(['child_process', 'crypto', 'dns', 'http', 'https', 'tls', 'zlib']);
 
 /**
  * Node's own modules are loaded when the code that uses them first runs. As static imports they would all be loaded at every start,
@@ -12,14 +16,32 @@ const ANY = /.*/;
 export const lazyBuiltins: Plugin = {
   name: 'lazy-builtins',
   setup(build) {
-    build.onResolve({ filter: ANY }, ({ path }) =>
-      isBuiltin(path) ? { path: path.replace(/^node:/, ''), namespace: 'builtin', sideEffects: false } : undefined,
-    );
+    build.onResolve({ filter: ANY }, ({ path, kind }) => {
+      if (!isBuiltin(path)) return undefined;
+      const name = path.replace(/^node:/, '');
+      const namespace = kind === 'import-statement' && LATE.has(name) ? 'late-builtin' : 'builtin';
+      return { path: name, namespace, sideEffects: false };
+    });
+    const real = (path: string) => `process.getBuiltinModule(${JSON.stringify(`node:${path}`)})`;
     build.onLoad({ filter: ANY, namespace: 'builtin' }, ({ path }) => ({
-      contents: `module.exports = process.getBuiltinModule(${JSON.stringify(`node:${path}`)});`,
+      contents: path === 'assert' ? lateAssert : `module.exports = ${real(path)};`,
+    }));
+    build.onLoad({ filter: ANY, namespace: 'late-builtin' }, ({ path }) => ({
+      // Below the exports, since esbuild makes the object that an import reads from with the same prototype.
+      contents: `module.exports = Object.create(new Proxy({}, { get: (_, name) => ${real(path)}[name] }));`,
     }));
   },
 };
+
+/** Loading it looks for the colours of the terminal (7 ms), and it is needed only for what fails. */
+const lateAssert = `const real = () => process.getBuiltinModule('node:assert');
+const late = (name) => (...args) => real()[name](...args);
+module.exports = Object.assign((value, ...rest) => value || real()(value, ...rest), {
+  ${Object.keys(assert)
+    .filter((name) => /^[a-z]/.test(name))
+    .map((name) => `${name}: late('${name}')`)
+    .join(',\n  ')}
+});`;
 
 /**
  * Packages that others use when they happen to be installed, and do without otherwise: they are never there. Half a megabyte of
@@ -48,6 +70,26 @@ export const plainWidth: Plugin = {
     build.onLoad({ filter: ANY, namespace: 'plain-width' }, () => ({
       contents: `import { stripVTControlCharacters } from 'node:util';
         export default (text) => stripVTControlCharacters(String(text)).length;`,
+    }));
+  },
+};
+
+/**
+ * Of undici its dispatchers alone: the rest (fetch, WebSocket, mocks, caches), and the HTTP/2 that nobody is offered (`allowH2: false`), is a third of what
+ * a command that asks a registry waits for at its start (30 ms). Named here is what src/ imports; anything else fails the build.
+ */
+export const onlyDispatchers: Plugin = {
+  name: 'only-dispatchers',
+  setup(build) {
+    build.onResolve({ filter: /^undici$/ }, () => ({ path: 'undici', namespace: 'dispatchers' }));
+    build.onLoad({ filter: ANY, namespace: 'dispatchers' }, () => ({
+      contents: `export { default as Agent } from 'undici/lib/dispatcher/agent.js';
+        export { default as EnvHttpProxyAgent } from 'undici/lib/dispatcher/env-http-proxy-agent.js';
+        export { default as buildConnector } from 'undici/lib/core/connect.js';`,
+      resolveDir: import.meta.dirname,
+    }));
+    build.onLoad({ filter: /undici\/lib\/dispatcher\/client-h2\.js$/ }, () => ({
+      contents: `module.exports = () => { throw new Error('HTTP/2 is not in this executable'); };`,
     }));
   },
 };

@@ -16,7 +16,8 @@ export type CommandDefinition = Readonly<{
   run: (args: Args, context: Context) => Promise<number | undefined>;
 }>;
 
-type Done = (code: number) => void;
+/** Takes what a command line asks for. It is run once yargs is done: waited for by yargs, each run would lay out the help first (12 ms). */
+type Choose = (run: () => Promise<number | undefined>) => void;
 
 /** Said where a command line has no command in the place for it. */
 export const NO_COMMAND = 'say what to do, for example: bundle pull';
@@ -26,16 +27,16 @@ export function toModules(
   definitions: readonly CommandDefinition[],
   describeNoun: Readonly<Record<string, string>>,
   context: Context,
-  done: Done,
+  choose: Choose,
 ): CommandModule[] {
   const nouns = new Map<string, CommandDefinition[]>();
   const modules: CommandModule[] = [];
   for (const definition of definitions) {
     const [noun, verb] = /^(\w+) (\w.*)$/.exec(definition.usage)?.slice(1) ?? [];
-    if (noun === undefined || verb === undefined) modules.push(toModule(definition, context, done));
+    if (noun === undefined || verb === undefined) modules.push(toModule(definition, context, choose));
     else nouns.set(noun, [...(nouns.get(noun) ?? []), { ...definition, usage: verb }]);
   }
-  for (const [noun, verbs] of nouns) modules.push(nounModule(noun, describeNoun[noun] ?? '', verbs, context, done));
+  for (const [noun, verbs] of nouns) modules.push(nounModule(noun, describeNoun[noun] ?? '', verbs, context, choose));
   return modules;
 }
 
@@ -44,14 +45,14 @@ function nounModule(
   describe: string,
   verbs: readonly CommandDefinition[],
   context: Context,
-  done: Done,
+  choose: Choose,
 ): CommandModule {
   const names = verbs.map(({ usage }) => usage.split(' ')[0]).join(', ');
   return {
     command: noun,
     describe: `${describe}: ${names}`,
     builder: (yargs: Argv) => {
-      for (const verb of verbs) yargs.command(toModule(verb, context, done));
+      for (const verb of verbs) yargs.command(toModule(verb, context, choose));
       return yargs.demandCommand(1, `say what to do with ${noun}: ${names}`);
     },
     handler: () => undefined,
@@ -59,7 +60,7 @@ function nounModule(
 }
 
 /** One yargs command module: flags from the one table, `BUNDLE_<FLAG>` for each of them, single flags given once. */
-export function toModule(definition: CommandDefinition, context: Context, done: Done): CommandModule {
+export function toModule(definition: CommandDefinition, context: Context, choose: Choose): CommandModule {
   const names = [...definition.options, ...COMMON];
   return {
     command: definition.usage,
@@ -71,10 +72,10 @@ export function toModule(definition: CommandDefinition, context: Context, done: 
       for (const [command, description] of definition.examples ?? []) yargs.example(command, description);
       return yargs.config(fromEnvironment(names, context.env));
     },
-    handler: async (argv) => {
+    handler: (argv) => {
       requireSingle(argv, names);
       const args = { ...argv } as Args;
-      done((await definition.run(args, context)) ?? 0);
+      choose(() => definition.run(args, context));
     },
   };
 }

@@ -9,10 +9,7 @@ import { VERSION } from './version.ts';
 
 /** Runs one command line and says with what code the process should end. Nothing here touches the process itself. */
 export async function run(argv: readonly string[], context: Context): Promise<number> {
-  let exitCode = 0;
-  const done = (code: number): void => {
-    exitCode = code;
-  };
+  let command: (() => Promise<number | undefined>) | undefined;
   let misunderstood: string | undefined;
   const parser = yargs()
     .scriptName('bundle')
@@ -43,13 +40,13 @@ export async function run(argv: readonly string[], context: Context): Promise<nu
       misunderstood = message ?? error?.message ?? "this command line can't be understood";
       throw new BundleError('E_USAGE', misunderstood);
     });
-  for (const module of toModules(COMMANDS, NOUNS, context, done)) parser.command(module);
+  for (const module of toModules(COMMANDS, NOUNS, context, (chosen) => (command = chosen))) parser.command(module);
   try {
     checkFlagValues(argv);
     await parser.parseAsync([...argv], {}, (_error, _argv, output) => {
       if (output !== '') context.stdout(`${output}\n`);
     });
-    return exitCode;
+    return (await command?.()) ?? 0;
   } catch (error) {
     const style = failureStyle(argv, context.env);
     if (context.signal.aborted) return reportInterrupted(context, style.json);
