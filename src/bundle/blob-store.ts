@@ -1,19 +1,15 @@
 import pLimit from 'p-limit';
 import type { Descriptor } from '../core/descriptor.ts';
-import type { Digest } from '../core/digest.ts';
-import { BundleError, diskError, isBundleError, isSystemError } from '../core/errors.ts';
-import { givePiece } from '../core/piece.ts';
-import { createVerifier, readAll, verified } from '../core/verified.ts';
-import { removeFile, removeQuietly } from '../files/durable-write.ts';
-import type { FileSystem, WriteHandle } from '../files/file-system.ts';
-import { createFlusher } from '../files/flusher.ts';
+import { algorithmOf, type Digest } from '../core/digest.ts';
+import { BundleError, diskError } from '../core/errors.ts';
+import { readAll, requireRight, verified } from '../core/verified.ts';
+import { removeFile } from '../files/durable-write.ts';
+import type { FileSystem, ReadHandle } from '../files/file-system.ts';
 import { readAhead } from '../files/read-ahead.ts';
-import { BLOBS, blobPath, INGEST, ingestPath } from './layout.ts';
+import { ASIDE_BYTES, type BlobFetch, dropUnsynced, ingest, isWrongContent } from './ingest.ts';
+import { BLOBS, blobPath, INGEST } from './layout.ts';
 
 type Blob = Pick<Descriptor, 'digest' | 'size'>;
-
-/** Bytes of a blob from an offset on, in pieces that the store takes over; called again from 0 when a resumed download turns out wrong. */
-export type BlobFetch = (from: number) => AsyncIterable<Uint8Array>;
 
 export type Stored = 'present' | 'resumed' | 'fetched';
 
@@ -27,6 +23,8 @@ export interface BlobStore {
   check(blob: Blob, trusted: boolean): Promise<boolean>;
   /** Hashes while reading and throws before the end is reported. @throws BundleError E_MISSING, E_SIZE, E_DIGEST */
   read(blob: Blob): AsyncIterable<Uint8Array>;
+  /** Hashes the whole, in a thread of its own where that is worth it. @throws BundleError E_MISSING, E_SIZE, E_DIGEST */
+  verify(blob: Blob, onBytes?: (count: number) => void): Promise<void>;
   /** A part, or the whole, without hashing: for who hashes himself. @throws BundleError E_MISSING, E_SIZE */
   readPart(blob: Blob, start: number, end: number): AsyncIterable<Uint8Array>;
   readWhole(blob: Blob, maxBytes: number): Promise<Buffer>;
@@ -66,9 +64,7 @@ export function createBlobStore(fs: FileSystem, root: string): BlobStore {
 
   async function isIntact(blob: Blob): Promise<boolean> {
     try {
-      for await (const _ of read(blob)) {
-        // hashing is the point
-      }
+      await verify(blob);
       return true;
     } catch (error) {
       if (isWrongContent(error)) return false;
@@ -79,26 +75,53 @@ export function createBlobStore(fs: FileSystem, root: string): BlobStore {
   const read = (blob: Blob): AsyncIterable<Uint8Array> =>
     verified(readPart(blob, 0, blob.size), blob, `blob ${blob.digest}`, 'bundle');
 
-  async function* readPart(blob: Blob, start: number, end: number): AsyncGenerator<Uint8Array> {
+  /** @throws BundleError E_MISSING, E_SIZE */
+  async function open(blob: Blob): Promise<ReadHandle> {
     const path = pathOf(blob.digest);
+    if ((await fs.stat(path)) === undefined)
+      throw new BundleError('E_MISSING', `blob ${blob.digest} is missing`, { origin: 'bundle', detail: { digest: blob.digest } });
+    const handle = await fs.openRead(path);
+    if (handle.size === blob.size) return handle;
+    await handle.close();
+    throw new BundleError('E_SIZE', `blob ${blob.digest}: has ${handle.size} bytes, want ${blob.size}`, { origin: 'bundle' });
+  }
+
+  async function* readPart(blob: Blob, start: number, end: number): AsyncGenerator<Uint8Array> {
     try {
-      if ((await fs.stat(path)) === undefined)
-        throw new BundleError('E_MISSING', `blob ${blob.digest} is missing`, {
-          origin: 'bundle',
-          detail: { digest: blob.digest },
-        });
-      const handle = await fs.openRead(path);
+      const handle = await open(blob);
       try {
-        if (handle.size !== blob.size)
-          throw new BundleError('E_SIZE', `blob ${blob.digest}: has ${handle.size} bytes, want ${blob.size}`, {
-            origin: 'bundle',
-          });
         yield* readAhead(handle, start, end);
       } finally {
         await handle.close();
       }
     } catch (error) {
       // Here, because while it is pushed an EIO of the medium would be taken for one of the network.
+      throw diskError(error, `reading blob ${blob.digest}`);
+    }
+  }
+
+  async function verify(blob: Blob, onBytes: (count: number) => void = () => undefined): Promise<void> {
+    const aside = blob.size < ASIDE_BYTES ? undefined : await digestAside(blob, onBytes);
+    if (aside === undefined) for await (const chunk of read(blob)) onBytes(chunk.length);
+    else requireRight(blob, aside, `blob ${blob.digest}`, 'bundle');
+  }
+
+  /** undefined where the file system has no threads for it. */
+  async function digestAside(blob: Blob, onBytes: (count: number) => void): Promise<Blob | undefined> {
+    try {
+      const handle = await open(blob);
+      try {
+        const algorithm = algorithmOf(blob.digest);
+        let size = 0;
+        const hex = await handle.digest?.(algorithm, (count) => {
+          size += count;
+          onBytes(count);
+        });
+        return hex === undefined ? undefined : { size, digest: `${algorithm}:${hex}` as Digest };
+      } finally {
+        await handle.close();
+      }
+    } catch (error) {
       throw diskError(error, `reading blob ${blob.digest}`);
     }
   }
@@ -128,6 +151,7 @@ export function createBlobStore(fs: FileSystem, root: string): BlobStore {
     size,
     check,
     read,
+    verify,
     readPart,
     readWhole: (blob, maxBytes) => readAll(read(blob), maxBytes, `blob ${blob.digest}`),
     async ensure(blob, trusted, fetch, onBytes = () => undefined) {
@@ -173,109 +197,4 @@ export function createBlobStore(fs: FileSystem, root: string): BlobStore {
       made.delete(directory);
     },
   };
-}
-
-/**
- * Downloads into `.ingest/<digest>`, hashing as it writes, and renames into place only what hashed right. A part left by an earlier run goes through
- * the hash first (hash state can't be stored) and the download goes on behind it; if the whole is then wrong, the part was, and it starts anew once.
- */
-async function ingest(
-  fs: FileSystem,
-  root: string,
-  makeDirectory: (path: string) => Promise<void>,
-  blob: Blob,
-  fetch: BlobFetch,
-  onBytes: (count: number) => void,
-): Promise<Stored> {
-  const path = `${root}/${ingestPath(blob.digest)}`;
-  const final = `${root}/${blobPath(blob.digest)}`;
-  await makeDirectory(`${root}/${INGEST}`);
-  await makeDirectory(final.slice(0, final.lastIndexOf('/')));
-  const part = await fs.stat(path);
-  const resumable = part !== undefined && part.kind === 'file' && part.size > 0 && part.size <= blob.size;
-  if (part !== undefined && !resumable) await removeFile(fs, path);
-  if (resumable) {
-    try {
-      await download(fs, path, blob, fetch, onBytes, true);
-      await fs.rename(path, final);
-      return 'resumed';
-    } catch (error) {
-      if (!isWrongContent(error)) throw error;
-      await removeFile(fs, path);
-    }
-  }
-  try {
-    await download(fs, path, blob, fetch, onBytes, false);
-  } catch (error) {
-    // Wrong bytes are no part to go on from.
-    if (isWrongContent(error)) await removeFile(fs, path);
-    throw error;
-  }
-  await fs.rename(path, final);
-  return 'fetched';
-}
-
-const isWrongContent = (error: unknown): boolean =>
-  isBundleError(error) && (error.code === 'E_DIGEST' || error.code === 'E_SIZE');
-
-/**
- * Linux reports bytes that an fsync lost once, and then serves them from memory: the next run would hash those, find them right, and commit what no disk
- * has. So they go.
- */
-async function dropUnsynced(fs: FileSystem, path: string, error: unknown): Promise<never> {
-  if (isSystemError(error, 'EIO', 'ENOSPC', 'EDQUOT')) await removeQuietly(fs, path);
-  throw error;
-}
-
-async function download(
-  fs: FileSystem,
-  path: string,
-  blob: Blob,
-  fetch: BlobFetch,
-  onBytes: (count: number) => void,
-  resume: boolean,
-): Promise<void> {
-  const verifier = createVerifier(blob, `blob ${blob.digest}`, 'source');
-  if (resume) await hashPart(fs, path, verifier.update);
-  const from = verifier.received;
-  onBytes(from);
-  const handle = resume ? await fs.append(path) : await fs.create(path);
-  const flusher = createFlusher(handle);
-  try {
-    if (from < blob.size || blob.size === 0) await copyInto(handle, fetch(from), verifier.update, onBytes, flusher.wrote);
-  } finally {
-    try {
-      // A disk that lost bytes is worse news than a connection that broke.
-      await flusher.end().catch((error) => dropUnsynced(fs, path, error));
-    } finally {
-      await handle.close();
-    }
-  }
-  verifier.finish();
-}
-
-async function hashPart(fs: FileSystem, path: string, update: (chunk: Uint8Array) => void): Promise<void> {
-  const handle = await fs.openRead(path);
-  try {
-    for await (const chunk of readAhead(handle, 0, handle.size)) update(chunk);
-  } finally {
-    await handle.close();
-  }
-}
-
-/** Each piece is hashed and written while it is in the cache of this core. The first byte too many is refused before it is written. */
-async function copyInto(
-  handle: WriteHandle,
-  pieces: AsyncIterable<Uint8Array>,
-  update: (chunk: Uint8Array) => void,
-  onBytes: (count: number) => void,
-  wrote: (count: number) => void,
-): Promise<void> {
-  for await (const piece of pieces) {
-    update(piece);
-    handle.writeNow(piece);
-    onBytes(piece.length);
-    wrote(piece.length);
-    givePiece(piece);
-  }
 }

@@ -32,6 +32,9 @@ export const graphsOf = ({ target, original, evidence }: VerifiedContent): Graph
   ...evidence.map((e) => e.graph),
 ];
 
+/** Blobs that are hashed at once: one for each thread (files/hash-threads.ts), and small ones meanwhile. */
+const LANES = 3;
+
 export type HashOptions = Readonly<{ report?: Reporter; signal?: AbortSignal }>;
 
 /** Cheap, so first: a truncated copy is found before hours of hashing. */
@@ -186,21 +189,22 @@ export async function hashProblems(
   const hashed = new Set(
     contents.flatMap((c) => graphsOf(c).flatMap((graph) => graph.manifests.map((m) => m.descriptor.digest))),
   );
-  const todo = [...listed].filter(([digest]) => !hashed.has(digest));
+  // Large ones first: at the end no core waits for another's last long one.
+  const todo = [...listed].filter(([digest]) => !hashed.has(digest)).sort((a, b) => b[1] - a[1]);
   options.report?.({ type: 'total', bytes: todo.reduce((sum, [, size]) => sum + size, 0), items: todo.length });
   const problems: BundleError[] = [];
   const queue = todo.values();
-  const worker = async (): Promise<void> => {
+  const lane = async (): Promise<void> => {
     for (const [digest, size] of queue) {
       options.signal?.throwIfAborted();
       try {
-        for await (const chunk of store.read({ digest, size })) options.report?.({ type: 'bytes', count: chunk.length });
+        await store.verify({ digest, size }, (count) => options.report?.({ type: 'bytes', count }));
       } catch (error) {
         if (!isBundleError(error)) throw error;
         problems.push(error);
       }
     }
   };
-  await Promise.all([worker(), worker()]);
+  await Promise.all(Array.from({ length: LANES }, lane));
   return problems;
 }

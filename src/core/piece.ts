@@ -6,20 +6,26 @@ const pieces = new WeakSet<ArrayBufferLike>();
 
 /** Pieces that nobody uses now: transfers come and go, and fresh memory of this size is dear (the kernel zeroes each page of it). */
 const spare: Buffer[] = [];
-const SPARE = 32;
+const SPARE = 64;
+
+/** What is shorter has memory of its own. */
+const SMALL_BYTES = 64 * 1024;
 
 /** @param bytes what is to come, as far as is known: little content gets little memory */
-export const takePiece = (bytes: number): Buffer =>
-  bytes < PIECE_BYTES ? Buffer.allocUnsafe(Math.max(bytes, 1)) : (spare.pop() ?? freshPiece());
+export function takePiece(bytes: number): Buffer {
+  if (bytes < SMALL_BYTES) return Buffer.allocUnsafe(Math.max(bytes, 1));
+  return (spare.pop() ?? freshPiece()).subarray(0, bytes);
+}
 
+/** Shared, so that another thread can be shown it and nothing is copied. */
 function freshPiece(): Buffer {
-  const piece = Buffer.allocUnsafeSlow(PIECE_BYTES);
+  const piece = Buffer.from(new SharedArrayBuffer(PIECE_BYTES));
   pieces.add(piece.buffer);
   return piece;
 }
 
-/** For who is done with a whole piece; one that is not given back is garbage like any other. A part of a piece is not taken. */
+/** For the only one who still uses a piece, or what came in its beginning; one that is not given back is garbage like any other. */
 export function givePiece(piece: Uint8Array): void {
-  const isWhole = piece.length === PIECE_BYTES && pieces.has(piece.buffer);
-  if (isWhole && spare.length < SPARE) spare.push(Buffer.from(piece.buffer as ArrayBuffer));
+  const isOurs = piece.byteOffset === 0 && pieces.has(piece.buffer);
+  if (isOurs && spare.length < SPARE) spare.push(Buffer.from(piece.buffer as SharedArrayBuffer));
 }

@@ -15,9 +15,7 @@ export function createVerifier(expected: Expected, what: string, origin: ErrorOr
     /** @throws BundleError E_SIZE as soon as there are more bytes than promised */
     update(chunk: Uint8Array): void {
       received += chunk.length;
-      if (received > expected.size) {
-        throw new BundleError('E_SIZE', `${what}: more than the promised ${expected.size} bytes`, { origin });
-      }
+      requireNotMore(expected, received, what, origin);
       hasher.update(chunk);
     },
     get received(): number {
@@ -25,18 +23,26 @@ export function createVerifier(expected: Expected, what: string, origin: ErrorOr
     },
     /** @throws BundleError E_SIZE, E_DIGEST */
     finish(): void {
-      if (received !== expected.size) {
-        throw new BundleError('E_SIZE', `${what}: got ${received} bytes, want ${expected.size}`, { origin });
-      }
-      const actual = finishDigest(algorithm, hasher);
-      if (actual !== expected.digest) {
-        throw new BundleError('E_DIGEST', `${what}: the bytes have digest ${actual}, want ${expected.digest}`, {
-          origin,
-          detail: { expected: expected.digest, actual },
-        });
-      }
+      requireRight(expected, { size: received, digest: finishDigest(algorithm, hasher) }, what, origin);
     },
   };
+}
+
+/** @throws BundleError E_SIZE as soon as there are more bytes than promised */
+export function requireNotMore({ size }: Pick<Expected, 'size'>, received: number, what: string, origin: ErrorOrigin): void {
+  if (received > size) throw new BundleError('E_SIZE', `${what}: more than the promised ${size} bytes`, { origin });
+}
+
+/** @param actual of the bytes that there were. @throws BundleError E_SIZE, E_DIGEST */
+export function requireRight(expected: Expected, actual: Expected, what: string, origin: ErrorOrigin): void {
+  if (actual.size !== expected.size)
+    throw new BundleError('E_SIZE', `${what}: got ${actual.size} bytes, want ${expected.size}`, { origin });
+  if (actual.digest !== expected.digest) {
+    throw new BundleError('E_DIGEST', `${what}: the bytes have digest ${actual.digest}, want ${expected.digest}`, {
+      origin,
+      detail: { expected: expected.digest, actual: actual.digest },
+    });
+  }
 }
 
 /**

@@ -1,3 +1,5 @@
+import type { DigestAlgorithm } from '../core/digest.ts';
+
 /**
  * The one port through which files are read and changed, so that tests can place a kill or a disk error before and after every change.
  * No method follows a symbolic link at the last path component. Errors are Node's system errors; callers wrap them with `diskError`.
@@ -11,9 +13,21 @@ export interface WriteHandle {
   write(chunk: Uint8Array): Promise<void>;
   /** The same at once: a page cache takes bytes faster than a thread can be woken to write them. Not where others wait for the event loop. */
   writeNow(chunk: Uint8Array): void;
+  /** Absent: who needs the digest hashes before he writes. @param onWritten called with each piece when it may be used again */
+  digesting?(algorithm: DigestAlgorithm, onWritten: (piece: Uint8Array) => void): DigestingWriter;
   /** fsync; tolerates file systems that have none (exFAT on macOS: ENOTTY), never EIO. */
   sync(): Promise<void>;
   close(): Promise<void>;
+}
+
+/** Hashes and writes in a thread of its own what it is given, in that order. */
+export interface DigestingWriter {
+  /** Waits until there is room. The bytes must stay as they are until they are written. @throws what an earlier piece failed with */
+  add(piece: Uint8Array): Promise<void>;
+  /** The digest in hex of all that was added, once all of it is written. @throws the system's errors of writing */
+  end(): Promise<string>;
+  /** Waits until nothing is written any more, however it ended: before the file is closed. Never throws. */
+  settled(): Promise<void>;
 }
 
 export interface ReadHandle {
@@ -23,6 +37,11 @@ export interface ReadHandle {
    * @param into memory for the chunks, at least 1 byte; by default fresh memory, as much as reads well
    */
   read(start?: number, end?: number, into?: Uint8Array): AsyncIterable<Uint8Array>;
+  /**
+   * The digest in hex of the first `size` bytes, or of as many as there still are, made in a thread of its own. Absent: who needs it reads and hashes.
+   * @param onBytes called with the number of bytes hashed since the last call
+   */
+  digest?(algorithm: DigestAlgorithm, onBytes: (count: number) => void): Promise<string>;
   close(): Promise<void>;
 }
 

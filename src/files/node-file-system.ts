@@ -14,6 +14,7 @@ import {
 import { dirname } from 'node:path';
 import { BundleError, isSystemError } from '../core/errors.ts';
 import type { FileStat, FileSystem, WriteHandle } from './file-system.ts';
+import { writeInThread } from './hash-threads.ts';
 import { openRead, readFile } from './node-read.ts';
 
 const { O_RDONLY, O_WRONLY, O_CREAT, O_EXCL, O_APPEND, O_NOFOLLOW, O_DIRECTORY } = constants;
@@ -35,6 +36,7 @@ function writeHandle(handle: FileHandle): WriteHandle {
     writeNow(chunk) {
       for (let done = 0; done < chunk.length; ) done += writeSync(handle.fd, chunk, done, chunk.length - done);
     },
+    digesting: (algorithm, onWritten) => writeInThread(handle.fd, algorithm, onWritten),
     sync: () => sync(handle),
     close: () => handle.close(),
   };

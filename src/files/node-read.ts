@@ -2,6 +2,7 @@ import { closeSync, constants, fstatSync, open as openCallback, read as readCall
 import { promisify } from 'node:util';
 import { BundleError, isSystemError } from '../core/errors.ts';
 import type { ReadHandle } from './file-system.ts';
+import { digestInThread } from './hash-threads.ts';
 
 const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
 /** 1 MiB: measured best of 64 KiB … 4 MiB for hash-while-reading on Node 26. */
@@ -61,9 +62,9 @@ export async function openRead(path: string): Promise<ReadHandle> {
   const running = new Set<Promise<unknown>>();
   let closed = false;
   /** The number of a closed file soon belongs to another one: nothing may read by it any more. */
-  const guarded: ReadAt = async (...where) => {
+  const whileOpen = async <T>(act: () => Promise<T>): Promise<T> => {
     if (closed) throw Object.assign(new Error(`EBADF: ${path} is closed`), { code: 'EBADF' });
-    const reading = readAt(...where);
+    const reading = act();
     running.add(reading);
     try {
       return await reading;
@@ -71,9 +72,11 @@ export async function openRead(path: string): Promise<ReadHandle> {
       running.delete(reading);
     }
   };
+  const guarded: ReadAt = (...where) => whileOpen(() => readAt(...where));
   return {
     size,
     read: (start = 0, end = size, into = memoryFor(end - start)) => readRange(guarded, start, end, into),
+    digest: (algorithm, onBytes) => whileOpen(() => digestInThread(fd, size, algorithm, onBytes)),
     async close() {
       if (closed) return;
       closed = true;
