@@ -85,7 +85,9 @@ function answerQuestions(): void {
 type Job = Readonly<{ onBytes: (count: number) => void; resolve: (hex: string) => void; reject: (error: Error) => void }>;
 type Thread = Readonly<{ worker: Worker; jobs: Map<number, Job> }>;
 
-const threads: Thread[] = [];
+/** Not the same ones: a thread reads a file to its end, and a connection that waits so long for what it brought to be written is given up. */
+const readers: Thread[] = [];
+const writers: Thread[] = [];
 let lastId = 0;
 
 /**
@@ -98,14 +100,14 @@ export function digestInThread(
   algorithm: DigestAlgorithm,
   onBytes: (count: number) => void,
 ): Promise<string> {
-  return begin(leastBusy(READING_THREADS), { fd, algorithm, size }, onBytes).hex;
+  return begin(leastBusy(readers, READING_THREADS), { fd, algorithm, size }, onBytes).hex;
 }
 
 /** Hashes and writes to the end of an open file beside what this thread does. The file must stay open until `settled`. */
 export function writeInThread(fd: number, algorithm: DigestAlgorithm, onWritten: (piece: Uint8Array) => void): DigestingWriter {
   const pieces: Uint8Array[] = [];
   let wake: (() => void) | undefined;
-  const { ask, hex } = begin(leastBusy(WRITING_THREADS), { fd, algorithm }, () => {
+  const { ask, hex } = begin(leastBusy(writers, WRITING_THREADS), { fd, algorithm }, () => {
     onWritten(pieces.shift() as Uint8Array);
     wake?.();
   });
@@ -155,15 +157,14 @@ function begin(thread: Thread, question: Told<Question>, onBytes: Job['onBytes']
   return { ask, hex };
 }
 
-/** Of the first `count`; one is begun when the others have work. */
-function leastBusy(count: number): Thread {
-  const first = threads.slice(0, count);
-  const idle = first.find(({ jobs }) => jobs.size === 0);
+/** One more, up to `most`, is begun when all have work. */
+function leastBusy(threads: Thread[], most: number): Thread {
+  const idle = threads.find(({ jobs }) => jobs.size === 0);
   if (idle !== undefined) return idle;
-  return first.length < count ? start() : first.reduce((a, b) => (b.jobs.size < a.jobs.size ? b : a));
+  return threads.length < most ? start(threads) : threads.reduce((a, b) => (b.jobs.size < a.jobs.size ? b : a));
 }
 
-function start(): Thread {
+function start(threads: Thread[]): Thread {
   const worker = new Worker(`(${answerQuestions})()`, { eval: true });
   const jobs: Thread['jobs'] = new Map();
   const thread = { worker, jobs };

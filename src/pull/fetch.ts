@@ -66,24 +66,43 @@ export async function missingJobs(jobs: ReadonlyMap<Digest, Job>, store: BlobSto
   return missing;
 }
 
-/** Fetches every job (`bytes`: what moved, each blob once); a failure of one does not stop the others, except that a host which can't be reached is not tried again and again. */
-export async function fetchAll(
-  items: readonly PlannedItem[],
-  jobs: ReadonlyMap<Digest, Job>,
-  ports: FetchPorts,
-): Promise<{ items: ItemOutcome[]; bytes: number; written: Set<Digest> }> {
+export interface Fetching {
+  /** Begins the jobs whose digest is not under way yet. A failure of one does not stop the others, except that a host which can't be reached is not tried again and again. */
+  add(jobs: ReadonlyMap<Digest, Job>): void;
+  /** Waits for everything that these items need, all of which was added. `bytes`: what moved, each blob once. */
+  finish(items: readonly PlannedItem[]): Promise<{ items: ItemOutcome[]; bytes: number; written: Set<Digest> }>;
+  /** Gives up what is under way; nothing is written any more when it returns. Never throws. */
+  stop(): Promise<void>;
+}
+
+export function startFetching(ports: FetchPorts): Fetching {
   const dead = new Map<string, BundleError>();
+  const jobs = new Map<Digest, Job>();
   const stored = new Map<Digest, Promise<Stored>>();
-  // Large blobs first: the end of the run is then many small ones and not one long one.
-  for (const job of [...jobs.values()].sort((a, b) => b.blob.size - a.blob.size)) {
-    const done = fetchOne(job, ports, dead);
-    done.catch(() => undefined); // reported with the items that need it
-    stored.set(job.blob.digest, done);
-  }
-  const outcomes = items.map((planned) => outcomeOf(planned, stored, ports.report));
-  // All of them, also when one throws: nothing may still write when the lock is let go.
-  await Promise.allSettled([...outcomes, ...stored.values()]);
-  return { items: await Promise.all(outcomes), ...(await whatWasStored(jobs, stored)) };
+  const abort = new AbortController();
+  const signal = ports.signal === undefined ? abort.signal : AbortSignal.any([ports.signal, abort.signal]);
+  return {
+    add(more) {
+      // Large blobs first: the end of the run is then many small ones and not one long one.
+      for (const job of [...more.values()].sort((a, b) => b.blob.size - a.blob.size)) {
+        if (stored.has(job.blob.digest)) continue;
+        const done = fetchOne(job, { ...ports, signal }, dead);
+        done.catch(() => undefined); // reported with the items that need it
+        jobs.set(job.blob.digest, job);
+        stored.set(job.blob.digest, done);
+      }
+    },
+    async finish(items) {
+      const outcomes = items.map((planned) => outcomeOf(planned, stored, ports.report));
+      // All of them, also when one throws: nothing may still write when the lock is let go.
+      await Promise.allSettled([...outcomes, ...stored.values()]);
+      return { items: await Promise.all(outcomes), ...(await whatWasStored(jobs, stored)) };
+    },
+    async stop() {
+      abort.abort();
+      await Promise.allSettled(stored.values());
+    },
+  };
 }
 
 /** Blobs written by this run (they need an fsync, also when an older generation lists them), and their bytes, each once. */

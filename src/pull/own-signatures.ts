@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { CarriedEvidence } from '../bundle/verify-content.ts';
 import type { Descriptor } from '../core/descriptor.ts';
 import type { Digest } from '../core/digest.ts';
@@ -49,6 +50,7 @@ export async function signItems(
     const subjects = subjectsOf(inside);
     const joined = new Map<Digest, readonly CarriedEvidence[]>();
     for (const digest of new Set([...subjects.keys(), ...found.keys()])) {
+      await setImmediate(); // a signature takes some milliseconds, and blobs are on their way
       const upstream = found.get(digest) ?? [];
       const subject = subjects.get(digest);
       const ours = subject === undefined ? NOTHING : await signByAll(subject, before.keys, made);

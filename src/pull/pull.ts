@@ -10,6 +10,7 @@ import {
   requireFolders,
   sweepGenerations,
 } from '../bundle/generation.ts';
+import type { Descriptor } from '../core/descriptor.ts';
 import type { Digest } from '../core/digest.ts';
 import { BundleError, diskError } from '../core/errors.ts';
 import { byteOrder } from '../core/json.ts';
@@ -25,7 +26,7 @@ import type { VerifyPolicy } from '../upstream/policy.ts';
 import type { SigstoreRoot } from '../upstream/sigstore-root.ts';
 import { addMissingSignatures, commit, createdAfter, requireUnexpired } from './commit.ts';
 import { draftGeneration } from './contents.ts';
-import { descriptorsOf, fetchAll, type ItemOutcome, jobsOf, missingJobs } from './fetch.ts';
+import { descriptorsOf, type ItemOutcome, jobsOf, missingJobs, startFetching } from './fetch.ts';
 import { signItems } from './own-signatures.ts';
 import type { PlannedItem } from './plan.ts';
 import { planAll, requireAllDone } from './plan-all.ts';
@@ -37,7 +38,7 @@ export type PullRequest = Readonly<{
   lock: LockFile;
   /** The bundle directory; made when it is not there. */
   directory: string;
-  /** A promise while they are still being unlocked, which takes as long as planning does; awaited before anything is fetched. */
+  /** A promise while they are still being unlocked, which takes as long as planning does; awaited before any layer is fetched. */
   keys: readonly SigningKey[] | Promise<readonly SigningKey[]>;
   /** Generations to keep, the new one included. */
   keep: number;
@@ -145,56 +146,43 @@ async function fill(
   const fetched = await planAll(request, ports, store, trusted, known);
   // The order in which keys are named must not show in what they sign.
   const keys = [...(await request.keys)].sort((a, b) => byteOrder(a.publicKey.keyid, b.publicKey.keyid));
-  const {
-    items: planned,
-    made,
-    warnings,
-  } = await signItems(fetched, await signaturesOfBefore(keys, previous, store, trusted), request.alwaysBundle ?? false);
-  for (const text of warnings) report({ type: 'warning', text });
-  // Before anything moves: one that nobody could read is not worth fetching.
-  const draft = draftGeneration({
-    manifest,
-    lock: request.lock,
-    items: planned,
-    // Never again the number of an older generation, also on a fresh checkout: the lock's time is the floor.
-    sequence: Math.max((previous?.sequence ?? 0) + 1, newestResolution(request.lock), 1),
-    created: request.created ?? createdAfter(previous, request.lock),
-    tool: request.tool,
-    trustedRoot: request.upstream?.root?.bytes,
+  const sign = async (): Promise<Signed> => {
+    const before = await signaturesOfBefore(keys, previous, store, trusted);
+    const { items: planned, made, warnings } = await signItems(fetched, before, request.alwaysBundle ?? false);
+    for (const text of warnings) report({ type: 'warning', text });
+    return { planned, made, draft: draftOf(request, planned, previous), jobs: jobsOf(planned, known, made) };
+  };
+  const resultOf = ({ planned, made, jobs }: Signed) => ({
+    name: manifest.name,
+    directory,
+    bytesTotal: bytesOf(jobs.values()),
+    signers: keys.map((k) => k.publicKey.keyid),
+    upstream: verdictsOf(planned),
+    evidence: fetched.reduce((sum, one) => sum + one.evidence.length, 0),
+    signed: keys.length === 0 ? 0 : signedManifests(planned, made),
   });
-  const jobs = jobsOf(planned, known, made);
-  const missing = await missingJobs(jobs, store);
-  const bytes = missing.reduce((sum, job) => sum + job.blob.size, 0);
-  const total = [...jobs.values()].reduce((sum, job) => sum + job.blob.size, 0);
-  const signers = keys.map((k) => k.publicKey.keyid);
-  const evidence = fetched.reduce((sum, one) => sum + one.evidence.length, 0);
-  const tally = { upstream: verdictsOf(planned), evidence, signed: keys.length === 0 ? 0 : signedManifests(planned, made) };
-  const result = { name: manifest.name, directory, bytesTotal: total, signers, ...tally };
   if (lock === undefined) {
-    const absent = new Set(missing.map((job) => job.blob.digest));
-    const items = planned.map((one): ItemOutcome => {
-      const wanted = descriptorsOf(one).filter((d) => absent.has(d.digest));
-      return {
-        ref: one.item.ref,
-        outcome: wanted.length === 0 ? 'present' : 'done',
-        bytes: wanted.reduce((sum, d) => sum + d.size, 0),
-      };
-    });
-    return {
-      ...result,
-      outcome: 'dry-run',
-      sequence: previous?.sequence ?? 0,
-      items,
-      bytesFetched: bytes,
-      removedGenerations: [],
-    };
+    const signed = await sign();
+    return { ...resultOf(signed), ...(await forecast(signed, store)), outcome: 'dry-run', sequence: previous?.sequence ?? 0 };
   }
 
+  draftOf(request, fetched, previous); // before anything moves: one that nobody could read is not worth fetching
+  const jobs = jobsOf(fetched, known);
+  const bytes = bytesOf(await missingJobs(jobs, store));
   await requireSpace(fs, directory, bytes);
   await initLayout(fs, directory);
   report({ type: 'phase', phase: 'fetch' });
-  report({ type: 'total', bytes, items: planned.length });
-  const { items, bytes: bytesFetched, written } = await fetchAll(planned, jobs, { ...ports, store, trusted });
+  report({ type: 'total', bytes, items: fetched.length });
+  const fetching = startFetching({ ...ports, store, trusted });
+  fetching.add(jobs);
+  // Meanwhile: signing needs the processor and people, fetching the network and the disk.
+  const signed = await sign().catch(async (error: unknown) => {
+    await fetching.stop();
+    throw error;
+  });
+  const { draft } = signed;
+  fetching.add(signed.jobs);
+  const { items, bytes: bytesFetched, written } = await fetching.finish(signed.planned);
   requireAllDone(items);
 
   const unchanged =
@@ -213,13 +201,55 @@ async function fill(
   const removed = await collectGarbage(fs, directory, request.keep);
   requireUnexpired(unchanged ? previous.statement.predicate : draft.predicate, ports);
   return {
-    ...result,
+    ...resultOf(signed),
     outcome: unchanged ? 'unchanged' : 'committed',
     sequence: unchanged ? previous.sequence : draft.sequence,
     items,
     bytesFetched,
     removedGenerations: removed.generations,
   };
+}
+
+/** Everything that one run is about, signatures of ours included. */
+type Signed = Readonly<{
+  planned: readonly PlannedItem[];
+  made: ReadonlyMap<Digest, Uint8Array>;
+  draft: ReturnType<typeof draftGeneration>;
+  jobs: ReturnType<typeof jobsOf>;
+}>;
+
+/** @throws BundleError E_STATEMENT, E_LIMIT for a generation that nobody could read */
+const draftOf = (request: PullRequest, items: readonly PlannedItem[], previous: Generation | undefined): Signed['draft'] =>
+  draftGeneration({
+    manifest: request.manifest,
+    lock: request.lock,
+    items,
+    // Never again the number of an older generation, also on a fresh checkout: the lock's time is the floor.
+    sequence: Math.max((previous?.sequence ?? 0) + 1, newestResolution(request.lock), 1),
+    created: request.created ?? createdAfter(previous, request.lock),
+    tool: request.tool,
+    trustedRoot: request.upstream?.root?.bytes,
+  });
+
+const bytesOf = (jobs: Iterable<Readonly<{ blob: Pick<Descriptor, 'size'> }>>): number =>
+  [...jobs].reduce((sum, { blob }) => sum + blob.size, 0);
+
+/** What a run would do. */
+async function forecast(
+  { planned, jobs }: Signed,
+  store: BlobStore,
+): Promise<Pick<PullResult, 'items' | 'bytesFetched' | 'removedGenerations'>> {
+  const missing = await missingJobs(jobs, store);
+  const absent = new Set(missing.map(({ blob }) => blob.digest));
+  const items = planned.map((one): ItemOutcome => {
+    const wanted = descriptorsOf(one).filter((d) => absent.has(d.digest));
+    return {
+      ref: one.item.ref,
+      outcome: wanted.length === 0 ? 'present' : 'done',
+      bytes: wanted.reduce((sum, d) => sum + d.size, 0),
+    };
+  });
+  return { items, bytesFetched: bytesOf(missing), removedGenerations: [] };
 }
 
 function verdictsOf(planned: readonly PlannedItem[]): PullResult['upstream'] {

@@ -1,4 +1,5 @@
 /** A disk on which the process can be killed, or an operation can fail, at any change: the FileSystem port, counted. */
+import { createHash } from 'node:crypto';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { join } from 'node:path';
@@ -136,7 +137,7 @@ export function createFaultFileSystem(inner: FileSystem, fault?: DiskFault): Fau
   }
 
   function writable(handle: WriteHandle, path: string): WriteHandle {
-    return {
+    const faulty: WriteHandle = {
       write: (chunk) =>
         change(
           'write',
@@ -151,6 +152,19 @@ export function createFaultFileSystem(inner: FileSystem, fault?: DiskFault): Fau
           () => handle.writeNow(chunk),
           () => handle.writeNow(chunk.subarray(0, chunk.length >> 1)),
         ),
+      // Here and not in a thread, so that what it writes is a change like any other.
+      digesting(algorithm, onWritten) {
+        const hash = createHash(algorithm);
+        return {
+          async add(piece) {
+            hash.update(piece);
+            await faulty.write(piece);
+            onWritten(piece);
+          },
+          end: async () => hash.digest('hex'),
+          settled: async () => undefined,
+        };
+      },
       sync: () => change('sync', path, () => handle.sync()),
       close() {
         const close = (): Promise<void> => {
@@ -161,6 +175,7 @@ export function createFaultFileSystem(inner: FileSystem, fault?: DiskFault): Fau
         return change('close', path, close, fault !== undefined && 'fail' in fault ? close : undefined);
       },
     };
+    return faulty;
   }
   function readable(handle: ReadHandle): ReadHandle {
     return {
