@@ -33,19 +33,23 @@ const DRAIN_BYTES = 16 * 1024 * 1024;
  * Sends the answer; what is left of the request's body is drained before the answer counts as ended, because ending closes a connection that
  * has bytes unread, and that can take the answer with it.
  * @param asked whether the client may be sending a body at all (false: it waits for a 100 that never came)
- * @returns body bytes handed to the connection @throws whatever the body's source throws, before or in the middle of the answer */
+ * @param onSent body bytes as they are handed to the connection, which may be closed by the time that this returns
+ * @throws whatever the body's source throws, before or in the middle of the answer
+ */
 export async function sendAnswer(
   request: IncomingMessage,
   response: ServerResponse,
   answer: Answer,
-  asked = true,
-): Promise<number> {
+  asked: boolean,
+  onSent: (bytes: number) => void,
+): Promise<void> {
   const { body } = answer;
   const isHead = request.method === 'HEAD';
-  if (!(body === undefined || body instanceof Uint8Array || isHead)) return pump(response, answer, body);
+  if (!(body === undefined || body instanceof Uint8Array || isHead)) return pump(response, answer, body, onSent);
   if (!asked) response.setHeader('Connection', 'close');
   response.writeHead(answer.status, headersOf(answer));
   const bytes = isHead || !(body instanceof Uint8Array) ? undefined : body;
+  onSent(bytes?.length ?? 0);
   if (request.complete || !asked) {
     response.end(bytes);
   } else {
@@ -55,7 +59,6 @@ export async function sendAnswer(
     response.end();
     if (!whole) response.destroy();
   }
-  return bytes?.length ?? 0;
 }
 
 /** False when the body was longer than is reasonable to read for nothing. */
@@ -79,18 +82,18 @@ function drain(request: IncomingMessage): Promise<boolean> {
  * The status goes out with the first chunk, so a source that can't be opened is still a 500; the end goes out with the last one, so that a small body
  * is one packet.
  */
-async function pump(response: ServerResponse, answer: Answer, body: StreamBody): Promise<number> {
+async function pump(response: ServerResponse, answer: Answer, body: StreamBody, onSent: (bytes: number) => void): Promise<void> {
   let sent = 0;
   for await (const chunk of body.chunks()) {
     if (!response.headersSent) response.writeHead(answer.status, headersOf(answer));
     sent += chunk.length;
     if (sent > body.length) throw new Error(`the body is longer than the promised ${body.length} bytes`);
+    onSent(chunk.length);
     await send(response, chunk, sent === body.length);
   }
   if (sent < body.length) throw new Error(`the body ended after ${sent} of ${body.length} bytes`);
   if (!response.headersSent) response.writeHead(answer.status, headersOf(answer)); // an empty body
   if (!response.writableEnded) response.end();
-  return sent;
 }
 
 /** Until the connection has taken the chunk. */

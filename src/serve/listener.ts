@@ -57,11 +57,15 @@ async function exchange(
     return refusalAnswer(refusal);
   };
   const answer = await answerTo(options, request, response, waiting, outcome).catch(refuse);
+  const send = (what: Answer): Promise<void> =>
+    sendAnswer(request, response, what, waiting.asked, (bytes) => {
+      outcome.sent += bytes;
+    });
   try {
-    outcome.sent = await sendAnswer(request, response, answer, waiting.asked);
+    await send(answer);
   } catch (error) {
     if (response.headersSent || response.destroyed) throw error;
-    outcome.sent = await sendAnswer(request, response, refuse(error), waiting.asked);
+    await send(refuse(error));
   }
 }
 

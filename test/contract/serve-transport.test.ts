@@ -223,6 +223,34 @@ describe('the access log', () => {
     assert.deepEqual(record, { ...requests[0], ...came });
   });
 
+  test('what goes out is counted: a blob of many chunks whole, and of one whose reader left only what went', async (t) => {
+    const size = 1024 * CHUNK;
+    const blob: StoredBlob = {
+      size,
+      async *open() {
+        for (let i = 0; i < 1024; i++) yield bytes(CHUNK);
+      },
+    };
+    let ended: (record: ResponseRecord) => void = () => undefined;
+    const digest = digestOf(bytes(1));
+    const { registry } = await serve(t, { content: oneBlob(digest, blob), onResponse: (record) => ended(record) });
+    const askedFor = async (read: (response: import('node:http').IncomingMessage) => Promise<void>): Promise<ResponseRecord> => {
+      const told = new Promise<ResponseRecord>((resolve) => {
+        ended = resolve;
+      });
+      const asked = request(`${registry.url}/v2/x/blobs/${digest}`).end();
+      const [response] = (await once(asked, 'response')) as [import('node:http').IncomingMessage];
+      await read(response);
+      asked.on('error', () => undefined).destroy();
+      return told;
+    };
+    const whole = await askedFor(async (response) => void (await response.resume().toArray()));
+    assert.deepEqual([whole.sent, whole.whole], [size, true]);
+    const left = await askedFor(async (response) => void (await once(response, 'readable')));
+    assert.equal(left.whole, false);
+    assert.ok(left.sent > 0 && left.sent < size, `${left.sent} bytes`);
+  });
+
   test('pushes of one client reuse one connection', async (t) => {
     const { call } = await bench(t, MEMORY);
     const body = bytes(10);
