@@ -1,3 +1,4 @@
+import pLimit from 'p-limit';
 import type { Descriptor } from '../core/descriptor.ts';
 import type { Digest } from '../core/digest.ts';
 import { BundleError, isBundleError } from '../core/errors.ts';
@@ -9,6 +10,7 @@ import { COSIGN_TAGS, legacyTag } from '../cosign/legacy.ts';
 import type { BlobStore } from './blob-store.ts';
 import type { Generation } from './generation.ts';
 import { type Graph, rootOf, walkGraph } from './graph.ts';
+import { ASIDE_BYTES } from './ingest.ts';
 import type { Content } from './statement.ts';
 
 /** What a reference needs, read from the bundle and checked. */
@@ -32,28 +34,31 @@ export const graphsOf = ({ target, original, evidence }: VerifiedContent): Graph
   ...evidence.map((e) => e.graph),
 ];
 
-/** Blobs that are hashed at once: one for each thread (files/hash-threads.ts), and small ones meanwhile. */
+/** Large blobs that are hashed at once: one for each thread (files/hash-threads.ts), and the next. */
 const LANES = 3;
+
+/** Small files that are read at once: most of their time is the way to a thread and back. */
+const SMALL_LANES = 8;
 
 export type HashOptions = Readonly<{ report?: Reporter; signal?: AbortSignal }>;
 
 /** Cheap, so first: a truncated copy is found before hours of hashing. */
 export async function sizeProblems(store: BlobStore, listed: ReadonlyMap<Digest, number>): Promise<BundleError[]> {
-  const problems: BundleError[] = [];
-  for (const [digest, size] of listed) {
-    const found = await store.size(digest).catch((error: unknown) => {
+  const limit = pLimit(SMALL_LANES);
+  const problemOf = async ([digest, size]: readonly [Digest, number]): Promise<BundleError | undefined> => {
+    try {
+      const found = await store.size(digest);
+      const detail = { digest };
+      if (found === undefined) return new BundleError('E_MISSING', `blob ${digest} is missing`, { origin: 'bundle', detail });
+      if (found === size) return undefined;
+      return new BundleError('E_SIZE', `blob ${digest}: has ${found} bytes, want ${size}`, { origin: 'bundle', detail });
+    } catch (error) {
       if (!isBundleError(error)) throw error;
-      problems.push(error);
-      return size;
-    });
-    if (found === undefined)
-      problems.push(new BundleError('E_MISSING', `blob ${digest} is missing`, { origin: 'bundle', detail: { digest } }));
-    else if (found !== size)
-      problems.push(
-        new BundleError('E_SIZE', `blob ${digest}: has ${found} bytes, want ${size}`, { origin: 'bundle', detail: { digest } }),
-      );
-  }
-  return problems;
+      return error;
+    }
+  };
+  const problems = await Promise.all([...listed].map((blob) => limit(() => problemOf(blob))));
+  return problems.filter((problem) => problem !== undefined);
 }
 
 /** A plain pull believes committed blobs of the right size. */
@@ -91,10 +96,14 @@ export async function walkContents(
     requireListed(listed, d);
     return store.readWhole(d, LIMITS.ociManifestBytes);
   };
-  const contents: VerifiedContent[] = [];
   // References of one repository share signatures.
-  const evidenceGraphs = new Map<Digest, Graph>();
-  for (const content of generation.statement.predicate.contents) {
+  const evidenceGraphs = new Map<Digest, Promise<Graph>>();
+  const evidenceGraph = (item: Evidence): Promise<Graph> => {
+    const graph = evidenceGraphs.get(item.digest) ?? walkGraph(item, { read });
+    evidenceGraphs.set(item.digest, graph);
+    return graph;
+  };
+  const walk = async (content: Content): Promise<VerifiedContent> => {
     const targetDescriptor: Descriptor = {
       mediaType: content.targetMediaType,
       digest: content.targetDigest,
@@ -111,15 +120,17 @@ export async function walkContents(
         : await walkGraph(originalDescriptor, { read, carried: (d) => listed.has(d.digest) });
     requireForm(content, target, original);
     const evidence: CarriedEvidence[] = [];
-    for (const item of content.evidence ?? []) {
-      const graph = evidenceGraphs.get(item.digest) ?? (await walkGraph(item, { read }));
-      evidenceGraphs.set(item.digest, graph);
-      evidence.push({ evidence: item, graph });
-    }
+    for (const item of content.evidence ?? []) evidence.push({ evidence: item, graph: await evidenceGraph(item) });
     requireEvidence(content, [target, ...(original === undefined ? [] : [original])], evidence);
-    contents.push({ content, target, targetDescriptor, original, originalDescriptor, evidence });
-  }
-  return contents;
+    return { content, target, targetDescriptor, original, originalDescriptor, evidence };
+  };
+  const limit = pLimit(SMALL_LANES);
+  const walked = await Promise.allSettled(generation.statement.predicate.contents.map((content) => limit(() => walk(content))));
+  // The first in the order of the statement, whichever was read first.
+  return walked.map((one) => {
+    if (one.status === 'rejected') throw one.reason;
+    return one.value;
+  });
 }
 
 /**
@@ -193,18 +204,22 @@ export async function hashProblems(
   const todo = [...listed].filter(([digest]) => !hashed.has(digest)).sort((a, b) => b[1] - a[1]);
   options.report?.({ type: 'total', bytes: todo.reduce((sum, [, size]) => sum + size, 0), items: todo.length });
   const problems: BundleError[] = [];
-  const queue = todo.values();
-  const lane = async (): Promise<void> => {
-    for (const [digest, size] of queue) {
-      options.signal?.throwIfAborted();
-      try {
-        await store.verify({ digest, size }, (count) => options.report?.({ type: 'bytes', count }));
-      } catch (error) {
-        if (!isBundleError(error)) throw error;
-        problems.push(error);
-      }
+  const verify = async ([digest, size]: readonly [Digest, number]): Promise<void> => {
+    options.signal?.throwIfAborted();
+    try {
+      await store.verify({ digest, size }, (count) => options.report?.({ type: 'bytes', count }));
+    } catch (error) {
+      if (!isBundleError(error)) throw error;
+      problems.push(error);
     }
   };
-  await Promise.all(Array.from({ length: LANES }, lane));
+  const isLarge = ([, size]: readonly [Digest, number]): boolean => size >= ASIDE_BYTES;
+  for (const [blobs, lanes] of [
+    [todo.filter(isLarge), LANES],
+    [todo.filter((blob) => !isLarge(blob)), SMALL_LANES],
+  ] as const) {
+    const limit = pLimit(lanes);
+    await Promise.all(blobs.map((blob) => limit(() => verify(blob))));
+  }
   return problems;
 }

@@ -66,6 +66,9 @@ export async function missingJobs(jobs: ReadonlyMap<Digest, Job>, store: BlobSto
   return missing;
 }
 
+export const bytesOf = (jobs: Iterable<Readonly<{ blob: Pick<Descriptor, 'size'> }>>): number =>
+  [...jobs].reduce((sum, { blob }) => sum + blob.size, 0);
+
 export interface Fetching {
   /** Begins the jobs whose digest is not under way yet. A failure of one does not stop the others, except that a host which can't be reached is not tried again and again. */
   add(jobs: ReadonlyMap<Digest, Job>): void;

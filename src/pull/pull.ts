@@ -10,27 +10,25 @@ import {
   requireFolders,
   sweepGenerations,
 } from '../bundle/generation.ts';
-import type { Descriptor } from '../core/descriptor.ts';
 import type { Digest } from '../core/digest.ts';
 import { BundleError, diskError } from '../core/errors.ts';
 import { byteOrder } from '../core/json.ts';
 import type { Reporter } from '../core/progress.ts';
 import { type DirectoryLock, withDirectoryLock } from '../files/directory-lock.ts';
 import type { FileSystem } from '../files/file-system.ts';
-import { type LockFile, newestResolution } from '../lock/lock-file.ts';
+import type { LockFile } from '../lock/lock-file.ts';
 import type { ManifestReader } from '../lock/resolve.ts';
 import type { Manifest } from '../manifest/manifest.ts';
 import type { RegistryClient } from '../registry/client.ts';
 import type { SigningKey } from '../sign/signing-key.ts';
 import type { VerifyPolicy } from '../upstream/policy.ts';
 import type { SigstoreRoot } from '../upstream/sigstore-root.ts';
-import { addMissingSignatures, commit, createdAfter, requireUnexpired } from './commit.ts';
-import { draftGeneration } from './contents.ts';
-import { descriptorsOf, type ItemOutcome, jobsOf, missingJobs, startFetching } from './fetch.ts';
-import { signItems } from './own-signatures.ts';
+import { addMissingSignatures, commit, requireUnexpired } from './commit.ts';
+import { bytesOf, type ItemOutcome, jobsOf, missingJobs, startFetching } from './fetch.ts';
 import type { PlannedItem } from './plan.ts';
 import { planAll, requireAllDone } from './plan-all.ts';
 import { signaturesOfBefore } from './signatures-of-before.ts';
+import { draftOf, forecast, type SignedPlan, signedManifests, signPlan } from './signed-plan.ts';
 
 export type PullRequest = Readonly<{
   manifest: Manifest;
@@ -146,13 +144,11 @@ async function fill(
   const fetched = await planAll(request, ports, store, trusted, known);
   // The order in which keys are named must not show in what they sign.
   const keys = [...(await request.keys)].sort((a, b) => byteOrder(a.publicKey.keyid, b.publicKey.keyid));
-  const sign = async (): Promise<Signed> => {
+  const sign = async (): Promise<SignedPlan> => {
     const before = await signaturesOfBefore(keys, previous, store, trusted);
-    const { items: planned, made, warnings } = await signItems(fetched, before, request.alwaysBundle ?? false);
-    for (const text of warnings) report({ type: 'warning', text });
-    return { planned, made, draft: draftOf(request, planned, previous), jobs: jobsOf(planned, known, made) };
+    return signPlan(request, fetched, known, before, previous, report);
   };
-  const resultOf = ({ planned, made, jobs }: Signed) => ({
+  const resultOf = ({ planned, made, jobs }: SignedPlan) => ({
     name: manifest.name,
     directory,
     bytesTotal: bytesOf(jobs.values()),
@@ -210,57 +206,10 @@ async function fill(
   };
 }
 
-/** Everything that one run is about, signatures of ours included. */
-type Signed = Readonly<{
-  planned: readonly PlannedItem[];
-  made: ReadonlyMap<Digest, Uint8Array>;
-  draft: ReturnType<typeof draftGeneration>;
-  jobs: ReturnType<typeof jobsOf>;
-}>;
-
-/** @throws BundleError E_STATEMENT, E_LIMIT for a generation that nobody could read */
-const draftOf = (request: PullRequest, items: readonly PlannedItem[], previous: Generation | undefined): Signed['draft'] =>
-  draftGeneration({
-    manifest: request.manifest,
-    lock: request.lock,
-    items,
-    // Never again the number of an older generation, also on a fresh checkout: the lock's time is the floor.
-    sequence: Math.max((previous?.sequence ?? 0) + 1, newestResolution(request.lock), 1),
-    created: request.created ?? createdAfter(previous, request.lock),
-    tool: request.tool,
-    trustedRoot: request.upstream?.root?.bytes,
-  });
-
-const bytesOf = (jobs: Iterable<Readonly<{ blob: Pick<Descriptor, 'size'> }>>): number =>
-  [...jobs].reduce((sum, { blob }) => sum + blob.size, 0);
-
-/** What a run would do. */
-async function forecast(
-  { planned, jobs }: Signed,
-  store: BlobStore,
-): Promise<Pick<PullResult, 'items' | 'bytesFetched' | 'removedGenerations'>> {
-  const missing = await missingJobs(jobs, store);
-  const absent = new Set(missing.map(({ blob }) => blob.digest));
-  const items = planned.map((one): ItemOutcome => {
-    const wanted = descriptorsOf(one).filter((d) => absent.has(d.digest));
-    return {
-      ref: one.item.ref,
-      outcome: wanted.length === 0 ? 'present' : 'done',
-      bytes: wanted.reduce((sum, d) => sum + d.size, 0),
-    };
-  });
-  return { items, bytesFetched: bytesOf(missing), removedGenerations: [] };
-}
-
 function verdictsOf(planned: readonly PlannedItem[]): PullResult['upstream'] {
   const count = (result: NonNullable<PlannedItem['verdict']>['result']): number =>
     planned.filter(({ verdict }) => verdict?.result === result).length;
   return { verified: count('verified'), unsignedAllowed: count('unsigned-allowed'), notAsked: count('not-asked') };
-}
-
-function signedManifests(planned: readonly PlannedItem[], made: ReadonlyMap<Digest, Uint8Array>): number {
-  const ours = planned.flatMap((one) => one.evidence.map((e) => e.evidence)).filter((e) => made.has(e.digest));
-  return new Set(ours.map((e) => e.subject)).size;
 }
 
 function requireSameName(previous: Generation | undefined, name: string, directory: string): void {
