@@ -136,7 +136,7 @@ async function fill(
   const sequences = await listGenerations(fs, directory);
   const previous = sequences.length === 0 ? undefined : await readGeneration(fs, directory, sequences.at(-1) as number);
   requireSameName(previous, manifest.name, directory);
-  const listed = await trustedBlobs(fs, directory, sequences);
+  const listed = await trustedBlobs(fs, directory, sequences.slice(0, -1), previous);
   const trusted = request.rehash ? new Map<Digest, number>() : listed;
 
   report({ type: 'phase', phase: 'plan' });
@@ -162,9 +162,9 @@ async function fill(
     return { ...resultOf(signed), ...(await forecast(signed, store)), outcome: 'dry-run', sequence: previous?.sequence ?? 0 };
   }
 
-  draftOf(request, fetched, previous); // before anything moves: one that nobody could read is not worth fetching
   const jobs = jobsOf(fetched, known);
   const bytes = bytesOf(await missingJobs(jobs, store));
+  if (bytes > 0) draftOf(request, fetched, previous); // before anything moves: one that nobody could read is not worth fetching
   await requireSpace(fs, directory, bytes);
   await initLayout(fs, directory);
   report({ type: 'phase', phase: 'fetch' });
@@ -221,12 +221,18 @@ function requireSameName(previous: Generation | undefined, name: string, directo
 }
 
 /** Blobs that a committed generation lists were on the disk before it was committed: they are believed by size. */
-async function trustedBlobs(fs: FileSystem, directory: string, sequences: readonly number[]): Promise<Map<Digest, number>> {
+async function trustedBlobs(
+  fs: FileSystem,
+  directory: string,
+  older: readonly number[],
+  newest: Generation | undefined,
+): Promise<Map<Digest, number>> {
   const trusted = new Map<Digest, number>();
-  for (const sequence of sequences) {
-    const { statement } = await readGeneration(fs, directory, sequence).catch(damagedGeneration(directory, sequence));
+  const add = ({ statement }: Generation): void => {
     for (const blob of statement.predicate.blobs) trusted.set(blob.digest, blob.size);
-  }
+  };
+  for (const sequence of older) add(await readGeneration(fs, directory, sequence).catch(damagedGeneration(directory, sequence)));
+  if (newest !== undefined) add(newest);
   return trusted;
 }
 

@@ -57,8 +57,14 @@ export function distinctKeys(keys: readonly PublicKey[]): PublicKey[] {
   return [...new Map(keys.map((key) => [key.keyid, key])).values()];
 }
 
-export const toKeyObject = (key: PublicKey): KeyObject =>
-  createPublicKey({ key: Buffer.from(key.spkiDer), format: 'der', type: 'spki' });
+const keyObjects = new WeakMap<PublicKey, KeyObject>();
+
+/** Made once for each key: parsing one costs as much as half a verification. */
+export function toKeyObject(key: PublicKey): KeyObject {
+  const made = keyObjects.get(key) ?? createPublicKey({ key: Buffer.from(key.spkiDer), format: 'der', type: 'spki' });
+  keyObjects.set(key, made);
+  return made;
+}
 
 /** `SHA256 0123456789abcdef…` for people; never for machines. */
 export const shortKeyid = (keyid: string): string => `${keyid.slice(0, 16)}…`;
