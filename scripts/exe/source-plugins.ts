@@ -28,7 +28,8 @@ export const lazyBuiltins: Plugin = {
     }));
     build.onLoad({ filter: ANY, namespace: 'late-builtin' }, ({ path }) => ({
       // Below the exports, since esbuild makes the object that an import reads from with the same prototype.
-      contents: `module.exports = Object.create(new Proxy({}, { get: (_, name) => ${real(path)}[name] }));`,
+      contents: `const real = () => ${real(path)};
+        module.exports = Object.create(new Proxy({}, { get: (_, name) => real()[name], has: (_, name) => name in real() }));`,
     }));
   },
 };

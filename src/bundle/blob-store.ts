@@ -2,6 +2,7 @@ import pLimit from 'p-limit';
 import type { Descriptor } from '../core/descriptor.ts';
 import { algorithmOf, type Digest } from '../core/digest.ts';
 import { BundleError, diskError } from '../core/errors.ts';
+import { inParallel } from '../core/in-parallel.ts';
 import { readAll, requireRight, verified } from '../core/verified.ts';
 import { removeFile } from '../files/durable-write.ts';
 import type { FileSystem, ReadHandle } from '../files/file-system.ts';
@@ -176,11 +177,7 @@ export function createBlobStore(fs: FileSystem, root: string): BlobStore {
     remove: (digest) => removeFile(fs, pathOf(digest)),
     async sync(blobs) {
       try {
-        const queue = blobs.values();
-        const worker = async (): Promise<void> => {
-          for (const { digest } of queue) await (early.get(digest) ?? syncBlob(digest));
-        };
-        await Promise.all(Array.from({ length: SYNCS }, worker));
+        await inParallel(blobs, SYNCS, ({ digest }) => early.get(digest) ?? syncBlob(digest));
         for (const algorithm of new Set(blobs.map((b) => b.digest.slice(0, 6))))
           await fs.syncDir(`${root}/${BLOBS}/${algorithm}`);
         await fs.syncDir(`${root}/${BLOBS}`);

@@ -1,8 +1,8 @@
-import pLimit from 'p-limit';
 import type { Descriptor } from '../core/descriptor.ts';
 import type { Digest } from '../core/digest.ts';
 import { BundleError, isBundleError } from '../core/errors.ts';
 import type { Evidence } from '../core/evidence.ts';
+import { inParallel } from '../core/in-parallel.ts';
 import { LIMITS } from '../core/limits.ts';
 import type { OciManifest } from '../core/oci-manifest.ts';
 import type { Reporter } from '../core/progress.ts';
@@ -44,7 +44,7 @@ export type HashOptions = Readonly<{ report?: Reporter; signal?: AbortSignal }>;
 
 /** Cheap, so first: a truncated copy is found before hours of hashing. */
 export async function sizeProblems(store: BlobStore, listed: ReadonlyMap<Digest, number>): Promise<BundleError[]> {
-  const limit = pLimit(SMALL_LANES);
+  const problems: BundleError[] = [];
   const problemOf = async ([digest, size]: readonly [Digest, number]): Promise<BundleError | undefined> => {
     try {
       const found = await store.size(digest);
@@ -57,8 +57,11 @@ export async function sizeProblems(store: BlobStore, listed: ReadonlyMap<Digest,
       return error;
     }
   };
-  const problems = await Promise.all([...listed].map((blob) => limit(() => problemOf(blob))));
-  return problems.filter((problem) => problem !== undefined);
+  await inParallel(listed, SMALL_LANES, async (blob) => {
+    const problem = await problemOf(blob);
+    if (problem !== undefined) problems.push(problem);
+  });
+  return problems;
 }
 
 /** A plain pull believes committed blobs of the right size. */
@@ -124,13 +127,11 @@ export async function walkContents(
     requireEvidence(content, [target, ...(original === undefined ? [] : [original])], evidence);
     return { content, target, targetDescriptor, original, originalDescriptor, evidence };
   };
-  const limit = pLimit(SMALL_LANES);
-  const walked = await Promise.allSettled(generation.statement.predicate.contents.map((content) => limit(() => walk(content))));
-  // The first in the order of the statement, whichever was read first.
-  return walked.map((one) => {
-    if (one.status === 'rejected') throw one.reason;
-    return one.value;
+  const walked: VerifiedContent[] = [];
+  await inParallel(generation.statement.predicate.contents, SMALL_LANES, async (content, i) => {
+    walked[i] = await walk(content);
   });
+  return walked;
 }
 
 /**
@@ -214,12 +215,11 @@ export async function hashProblems(
     }
   };
   const isLarge = ([, size]: readonly [Digest, number]): boolean => size >= ASIDE_BYTES;
-  for (const [blobs, lanes] of [
-    [todo.filter(isLarge), LANES],
-    [todo.filter((blob) => !isLarge(blob)), SMALL_LANES],
-  ] as const) {
-    const limit = pLimit(lanes);
-    await Promise.all(blobs.map((blob) => limit(() => verify(blob))));
-  }
+  await inParallel(todo.filter(isLarge), LANES, verify);
+  await inParallel(
+    todo.filter((blob) => !isLarge(blob)),
+    SMALL_LANES,
+    verify,
+  );
   return problems;
 }

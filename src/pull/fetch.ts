@@ -115,8 +115,8 @@ async function whatWasStored(
 ): Promise<{ bytes: number; written: Set<Digest> }> {
   const written = new Set<Digest>();
   for (const [digest, done] of stored) if ((await done.catch(() => 'present')) !== 'present') written.add(digest);
-  const moved = [...written].map((digest) => jobs.get(digest)).filter((job) => job !== undefined && !job.made);
-  return { bytes: moved.reduce((sum, job) => sum + (job?.blob.size ?? 0), 0), written };
+  const moved = [...jobs.values()].filter((job) => written.has(job.blob.digest) && !job.made);
+  return { bytes: bytesOf(moved), written };
 }
 
 /** Each digest once. */

@@ -1,5 +1,6 @@
 import { type Digest, isDigest } from '../core/digest.ts';
 import { BundleError } from '../core/errors.ts';
+import { inParallel } from '../core/in-parallel.ts';
 import { isRepository, isTag } from '../core/reference.ts';
 import { removeFile, removeTree } from '../files/durable-write.ts';
 import type { FileSystem } from '../files/file-system.ts';
@@ -52,7 +53,7 @@ type Reader = Readonly<{ fs: FileSystem; paths: DiskPaths; members: Members; ela
 async function readBelow(reader: Reader, parent: string): Promise<void> {
   const names = await listSwept(reader.fs, parent === '' ? reader.paths.repositories : reader.paths.repository(parent));
   if (parent !== '' && names.some((name) => name.startsWith('_'))) await readRepository(reader, parent);
-  await inParallel(names, async (name) => {
+  await inParallel(names, AT_ONCE, async (name) => {
     const repository = parent === '' ? name : `${parent}/${name}`;
     if (isRepository(repository)) await readBelow(reader, repository);
   });
@@ -73,7 +74,7 @@ async function readRepository(reader: Reader, name: string): Promise<void> {
 
 async function readTags({ fs, paths, members, warn }: Reader, name: string): Promise<void> {
   const tags = (await listSwept(fs, `${paths.repository(name)}/_tags`)).filter(isTag);
-  await inParallel(tags, async (tag) => {
+  await inParallel(tags, AT_ONCE, async (tag) => {
     const target = await readTag(fs, paths, name, tag);
     if (target === undefined) warn(`tag ${name}:${tag} is damaged: push it again, or delete it`);
     else if (members.has('manifests', name, target)) members.setTag(name, tag, target);
@@ -115,12 +116,4 @@ async function* digestsBelow(fs: FileSystem, directory: string): AsyncGenerator<
       if (isDigest(digest)) yield digest;
     }
   }
-}
-
-async function inParallel<T>(items: readonly T[], use: (item: T) => Promise<void>): Promise<void> {
-  const queue = items.values();
-  const worker = async (): Promise<void> => {
-    for (const item of queue) await use(item);
-  };
-  await Promise.all(Array.from({ length: Math.min(AT_ONCE, items.length) }, worker));
 }

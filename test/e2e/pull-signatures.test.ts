@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { describe, type TestContext, test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import type { Descriptor } from '../../src/core/descriptor.ts';
 import { type Digest, digestOf, hexOf } from '../../src/core/digest.ts';
+import { BundleError } from '../../src/core/errors.ts';
 import { type CosignTag, type LegacyLayer, legacyLayer, legacyTag, mergeLegacy } from '../../src/cosign/legacy.ts';
 import { signImage } from '../../src/cosign/sign-image.ts';
 import { rejectsWith } from '../support/assert-code.ts';
@@ -252,6 +254,22 @@ describe('a generation that no reader would take', () => {
     await rejectsWith(j.pull(directory, 1, disk, { tool: 'x'.repeat(101) }), 'E_STATEMENT', /which is not committed/);
     assert.deepEqual(tree(directory), before);
     assert.equal((await j.pull(directory, 1)).outcome, 'committed');
+  });
+});
+
+describe('a signer that fails while layers are on their way', () => {
+  test('stops them: nothing is written any more, the bundle is free, and the next run finishes it', async (t) => {
+    const j = await startJourney(t);
+    const directory = j.path();
+    const { publicKey } = freshKey();
+    const sign = (): Promise<never> => Promise.reject(new BundleError('E_SIGNATURE', 'no token in the slot'));
+    await rejectsWith(j.pull(directory, 0, disk, { keys: [{ publicKey, signer: { sign } }] }), 'E_SIGNATURE', /no token/);
+    const left = tree(directory);
+    await setTimeout(200);
+    assert.deepEqual(tree(directory), left);
+    assert.deepEqual(generationsOf(directory), []);
+    assert.equal((await j.pull(directory, 0)).outcome, 'committed');
+    await j.verify(directory);
   });
 });
 
